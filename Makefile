@@ -1,0 +1,49 @@
+# Two commands: `make demo` shows it, `make test` proves it. `make help` lists the rest.
+SHELL := /bin/bash
+PYTHON ?= python3
+PY := .venv/bin/python
+STAMP := .venv/.installed
+PROTOS := $(sort $(wildcard protos/etalage/v1/*.proto))
+STUBS := clients/python
+
+export HF_HUB_OFFLINE ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test check stubs dataset train bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## create .venv and install everything, pinned
+
+$(STAMP): pyproject.toml clients/python/pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e clients/python -e '.[dev]'
+	@touch $@
+
+demo: setup  ## images of one product for different shoppers, from nothing to out/demo/
+	$(PY) -m server demo
+
+serve: setup  ## run the server in the foreground with the embedded defaults
+	$(PY) -m server serve
+
+test: setup  ## all tests
+	$(PY) -m pytest
+
+check: setup  ## format, lint, types, import directions, protos, stubs
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	.venv/bin/buf lint
+	@$(MAKE) --no-print-directory check-stubs
+
+.PHONY: check-stubs
+check-stubs: setup
+	@fresh=$$(mktemp -d) && trap 'rm -rf $$fresh' EXIT && \
+	  $(PY) -m grpc_tools.protoc -I protos --python_out=$$fresh --pyi_out=$$fresh --grpc_python_out=$$fresh $(PROTOS) && \
+	  for f in $$(cd $$fresh && find . -name '*.py*'); do \
+	    cmp -s $$fresh/$$f $(STUBS)/$$f || { echo "stale stub: $(STUBS)/$$f (run make stubs)"; exit 1; }; done
+
+stubs: setup  ## generate the Python stubs from protos/
+	$(PY) -m grpc_tools.protoc -I protos --python_out=$(STUBS) --pyi_out=$(STUBS) --grpc_python_out=$(STUBS) $(PROTOS)

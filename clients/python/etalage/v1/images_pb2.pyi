@@ -1,0 +1,294 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MODE_UNSPECIFIED: _ClassVar[Mode]
+    MODE_PRESERVE: _ClassVar[Mode]
+    MODE_RESTYLE: _ClassVar[Mode]
+
+class Sampler(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SAMPLER_UNSPECIFIED: _ClassVar[Sampler]
+    SAMPLER_EULER: _ClassVar[Sampler]
+    SAMPLER_HEUN: _ClassVar[Sampler]
+    SAMPLER_DPMPP_2M: _ClassVar[Sampler]
+
+class ImageFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    IMAGE_FORMAT_UNSPECIFIED: _ClassVar[ImageFormat]
+    IMAGE_FORMAT_PNG: _ClassVar[ImageFormat]
+    IMAGE_FORMAT_WEBP: _ClassVar[ImageFormat]
+    IMAGE_FORMAT_JPEG: _ClassVar[ImageFormat]
+
+class DeadlinePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEADLINE_POLICY_UNSPECIFIED: _ClassVar[DeadlinePolicy]
+    DEADLINE_POLICY_STRICT: _ClassVar[DeadlinePolicy]
+    DEADLINE_POLICY_DEGRADE: _ClassVar[DeadlinePolicy]
+
+class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SOURCE_UNSPECIFIED: _ClassVar[Source]
+    SOURCE_GENERATED: _ClassVar[Source]
+    SOURCE_CACHE: _ClassVar[Source]
+    SOURCE_ORIGINAL: _ClassVar[Source]
+MODE_UNSPECIFIED: Mode
+MODE_PRESERVE: Mode
+MODE_RESTYLE: Mode
+SAMPLER_UNSPECIFIED: Sampler
+SAMPLER_EULER: Sampler
+SAMPLER_HEUN: Sampler
+SAMPLER_DPMPP_2M: Sampler
+IMAGE_FORMAT_UNSPECIFIED: ImageFormat
+IMAGE_FORMAT_PNG: ImageFormat
+IMAGE_FORMAT_WEBP: ImageFormat
+IMAGE_FORMAT_JPEG: ImageFormat
+DEADLINE_POLICY_UNSPECIFIED: DeadlinePolicy
+DEADLINE_POLICY_STRICT: DeadlinePolicy
+DEADLINE_POLICY_DEGRADE: DeadlinePolicy
+SOURCE_UNSPECIFIED: Source
+SOURCE_GENERATED: Source
+SOURCE_CACHE: Source
+SOURCE_ORIGINAL: Source
+
+class GenerateImageRequest(_message.Message):
+    __slots__ = ("request_id", "user_id", "product_id", "inline_product", "mode", "locale", "num_images", "seed", "steps", "guidance", "output", "deadline_policy", "experiment", "sampler")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    INLINE_PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    LOCALE_FIELD_NUMBER: _ClassVar[int]
+    NUM_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    GUIDANCE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLER_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    user_id: str
+    product_id: str
+    inline_product: InlineProduct
+    mode: Mode
+    locale: str
+    num_images: int
+    seed: int
+    steps: int
+    guidance: Guidance
+    output: OutputSpec
+    deadline_policy: DeadlinePolicy
+    experiment: ExperimentOverride
+    sampler: Sampler
+    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., product_id: _Optional[str] = ..., inline_product: _Optional[_Union[InlineProduct, _Mapping]] = ..., mode: _Optional[_Union[Mode, str]] = ..., locale: _Optional[str] = ..., num_images: _Optional[int] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[_Union[Guidance, _Mapping]] = ..., output: _Optional[_Union[OutputSpec, _Mapping]] = ..., deadline_policy: _Optional[_Union[DeadlinePolicy, str]] = ..., experiment: _Optional[_Union[ExperimentOverride, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ...) -> None: ...
+
+class StreamImageRequest(_message.Message):
+    __slots__ = ("image", "preview_side")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_SIDE_FIELD_NUMBER: _ClassVar[int]
+    image: GenerateImageRequest
+    preview_side: int
+    def __init__(self, image: _Optional[_Union[GenerateImageRequest, _Mapping]] = ..., preview_side: _Optional[int] = ...) -> None: ...
+
+class GenerateSlateRequest(_message.Message):
+    __slots__ = ("product_ids", "template", "request_id")
+    PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    product_ids: _containers.RepeatedScalarFieldContainer[str]
+    template: GenerateImageRequest
+    request_id: str
+    def __init__(self, product_ids: _Optional[_Iterable[str]] = ..., template: _Optional[_Union[GenerateImageRequest, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class InlineProduct(_message.Message):
+    __slots__ = ("title", "packshot", "attributes")
+    class AttributesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    PACKSHOT_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    title: str
+    packshot: bytes
+    attributes: _containers.ScalarMap[str, str]
+    def __init__(self, title: _Optional[str] = ..., packshot: _Optional[bytes] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Guidance(_message.Message):
+    __slots__ = ("product_scale", "strength")
+    PRODUCT_SCALE_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    product_scale: float
+    strength: float
+    def __init__(self, product_scale: _Optional[float] = ..., strength: _Optional[float] = ...) -> None: ...
+
+class OutputSpec(_message.Message):
+    __slots__ = ("format", "quality", "longest_side")
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_SIDE_FIELD_NUMBER: _ClassVar[int]
+    format: ImageFormat
+    quality: int
+    longest_side: int
+    def __init__(self, format: _Optional[_Union[ImageFormat, str]] = ..., quality: _Optional[int] = ..., longest_side: _Optional[int] = ...) -> None: ...
+
+class ExperimentOverride(_message.Message):
+    __slots__ = ("arm",)
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    arm: str
+    def __init__(self, arm: _Optional[str] = ...) -> None: ...
+
+class GenerateImageResponse(_message.Message):
+    __slots__ = ("images", "source", "personalization", "arm", "model", "sampler", "steps", "timings", "request_id")
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    PERSONALIZATION_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SAMPLER_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    images: _containers.RepeatedCompositeFieldContainer[Image]
+    source: Source
+    personalization: Personalization
+    arm: str
+    model: Model
+    sampler: Sampler
+    steps: int
+    timings: _containers.RepeatedCompositeFieldContainer[StageTiming]
+    request_id: str
+    def __init__(self, images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., source: _Optional[_Union[Source, str]] = ..., personalization: _Optional[_Union[Personalization, _Mapping]] = ..., arm: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., steps: _Optional[int] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class Image(_message.Message):
+    __slots__ = ("data", "mime_type", "width", "height", "seed")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    MIME_TYPE_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    mime_type: str
+    width: int
+    height: int
+    seed: int
+    def __init__(self, data: _Optional[bytes] = ..., mime_type: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class Personalization(_message.Message):
+    __slots__ = ("applied", "reason", "feature_service", "feature_fingerprint", "feature_ages")
+    class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        REASON_UNSPECIFIED: _ClassVar[Personalization.Reason]
+        REASON_APPLIED: _ClassVar[Personalization.Reason]
+        REASON_STRENGTH_ZERO: _ClassVar[Personalization.Reason]
+        REASON_ANONYMOUS: _ClassVar[Personalization.Reason]
+        REASON_NO_CONSENT: _ClassVar[Personalization.Reason]
+        REASON_UNKNOWN_USER: _ClassVar[Personalization.Reason]
+        REASON_STALE: _ClassVar[Personalization.Reason]
+        REASON_FEATURES_UNAVAILABLE: _ClassVar[Personalization.Reason]
+        REASON_INVALID_FEATURES: _ClassVar[Personalization.Reason]
+    REASON_UNSPECIFIED: Personalization.Reason
+    REASON_APPLIED: Personalization.Reason
+    REASON_STRENGTH_ZERO: Personalization.Reason
+    REASON_ANONYMOUS: Personalization.Reason
+    REASON_NO_CONSENT: Personalization.Reason
+    REASON_UNKNOWN_USER: Personalization.Reason
+    REASON_STALE: Personalization.Reason
+    REASON_FEATURES_UNAVAILABLE: Personalization.Reason
+    REASON_INVALID_FEATURES: Personalization.Reason
+    class FeatureAgesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _duration_pb2.Duration
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_SERVICE_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_AGES_FIELD_NUMBER: _ClassVar[int]
+    applied: bool
+    reason: Personalization.Reason
+    feature_service: str
+    feature_fingerprint: str
+    feature_ages: _containers.MessageMap[str, _duration_pb2.Duration]
+    def __init__(self, applied: _Optional[bool] = ..., reason: _Optional[_Union[Personalization.Reason, str]] = ..., feature_service: _Optional[str] = ..., feature_fingerprint: _Optional[str] = ..., feature_ages: _Optional[_Mapping[str, _duration_pb2.Duration]] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class StageTiming(_message.Message):
+    __slots__ = ("stage", "duration")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    duration: _duration_pb2.Duration
+    def __init__(self, stage: _Optional[str] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class StreamImageResponse(_message.Message):
+    __slots__ = ("accepted", "progress", "result")
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    accepted: Accepted
+    progress: Progress
+    result: GenerateImageResponse
+    def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., result: _Optional[_Union[GenerateImageResponse, _Mapping]] = ...) -> None: ...
+
+class Accepted(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("step", "total_steps", "preview")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    total_steps: int
+    preview: Image
+    def __init__(self, step: _Optional[int] = ..., total_steps: _Optional[int] = ..., preview: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
+
+class GenerateSlateResponse(_message.Message):
+    __slots__ = ("rank", "product_id", "result", "error")
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    rank: int
+    product_id: str
+    result: GenerateImageResponse
+    error: SlateError
+    def __init__(self, rank: _Optional[int] = ..., product_id: _Optional[str] = ..., result: _Optional[_Union[GenerateImageResponse, _Mapping]] = ..., error: _Optional[_Union[SlateError, _Mapping]] = ...) -> None: ...
+
+class SlateError(_message.Message):
+    __slots__ = ("code", "reason", "message")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    reason: str
+    message: str
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
