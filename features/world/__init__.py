@@ -1,0 +1,1 @@
+"""The embedded world: a small catalogue that ships with the repository."""
