@@ -1,0 +1,103 @@
+"""Finds the product in a merchant's picture.
+
+An alpha channel says where the product is; without one, a plain border is taken for background.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter, ImageOps
+
+from diffusion.composition import Pixels
+
+MAX_SIDE = 2048  # of the picture that is worked on: no creative shows more
+TOLERANCE = 14  # largest channel difference that still counts as the border's colour
+OPAQUE_FROM = 48  # a pixel at the edge that differs by more may be entirely product
+RIM = 2  # pixels beside the background that may be blended with it
+PLAIN_SHARE = 0.9  # of the border that must be of one colour
+
+Mask = NDArray[np.bool_]
+
+
+def cut_out(image: Image.Image) -> Pixels:
+    """The picture as RGBA uint8 [H, W, 4], transparent where the product is not.
+
+    A picture with neither transparency nor a plain border comes back whole and opaque.
+    """
+    # Cameras write which way is up instead of turning the pixels.
+    upright = ImageOps.exif_transpose(image).convert("RGBA")
+    upright.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    rgba = np.array(upright)
+    if rgba[..., 3].min() < 250:
+        return rgba
+    rgb = rgba[..., :3]
+    colour = border_colour(rgb)
+    if colour is None:
+        return rgba
+    difference = np.abs(rgb.astype(np.int16) - colour).max(axis=-1)
+    outside = flood_from_border(difference <= TOLERANCE)
+    if outside.mean() > 0.995:  # nothing stands out: a plain picture is not a product
+        return rgba
+    return soften(rgba, colour, difference, outside)
+
+
+def border_colour(rgb: Pixels) -> NDArray[np.int16] | None:
+    """The one colour [3] of a plain border, or None where the border is not plain."""
+    edges = (rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1])
+    border = np.concatenate(edges).astype(np.int16)
+    colour = np.median(border, axis=0).astype(np.int16)
+    is_like = np.abs(border - colour).max(axis=-1) <= TOLERANCE
+    return colour if is_like.mean() >= PLAIN_SHARE else None
+
+
+def flood_from_border(is_open: Mask) -> Mask:
+    """The part of `is_open` [H, W] that touches the border through itself (4-connected)."""
+    reached = np.zeros_like(is_open)
+    for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+        reached[edge] = is_open[edge]
+    count = -1
+    # Whole runs at once, by rows and by columns in turn: a few rounds for any usual outline.
+    while (now := int(reached.sum())) != count:
+        count = now
+        reached = fill_runs(is_open, reached)
+        reached = fill_runs(is_open.T, reached.T).T
+    return reached
+
+
+def fill_runs(is_open: Mask, reached: Mask) -> Mask:
+    """Every horizontal run of `is_open` that holds a reached pixel is reached."""
+    starts = is_open.copy()
+    starts[:, 1:] &= ~is_open[:, :-1]
+    run = np.cumsum(starts.ravel()).reshape(is_open.shape)
+    hit = np.zeros(int(run.max()) + 1, np.bool_)
+    hit[run[reached]] = True
+    return hit[run] & is_open
+
+
+def grow(mask: Mask, steps: int) -> Mask:
+    """The mask [H, W] and everything within `steps` pixels of it."""
+    for _ in range(steps):
+        wider = mask.copy()
+        wider[1:] |= mask[:-1]
+        wider[:-1] |= mask[1:]
+        wider[:, 1:] |= mask[:, :-1]
+        wider[:, :-1] |= mask[:, 1:]
+        mask = wider
+    return mask
+
+
+def soften(
+    rgba: Pixels, colour: NDArray[np.int16], difference: NDArray[np.int16], outside: Mask
+) -> Pixels:
+    """Clears the outside; gives pixels beside it the alpha and colour from before blending."""
+    rim = grow(outside, RIM) & ~outside
+    # How far a pixel has come from the border's colour to that of the product just beside it.
+    nearby = Image.fromarray(difference.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * RIM + 1))
+    whole = np.maximum(np.asarray(nearby, np.float32), OPAQUE_FROM)
+    alpha = np.where(rim, np.clip(difference / whole, 0, 1), 1.0)
+    alpha[outside] = 0
+    cover = np.maximum(alpha, 1 / 255)[..., None]
+    # The border's colour is taken out again, or it would stay as a halo on another background.
+    rgb = (rgba[..., :3] - (1 - cover) * colour) / cover
+    clean = np.where(rim[..., None], np.clip(np.rint(rgb), 0, 255), rgba[..., :3])
+    shown = np.where(outside[..., None], 0, clean)
+    return np.dstack((shown, np.rint(alpha * 255))).astype(np.uint8)
