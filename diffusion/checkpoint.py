@@ -1,0 +1,17 @@
+"""Where the embedded checkpoint lies, and what identifies one."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+DEFAULT_CHECKPOINT = Path(__file__).parent / "default"
+
+
+def digest_folder(folder: Path) -> str:
+    """SHA-256 over names and bytes of every weight and configuration file, first 16 hex digits."""
+    sha = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors")):
+        sha.update(path.relative_to(folder).as_posix().encode())
+        sha.update(path.read_bytes())
+    return sha.hexdigest()[:16]

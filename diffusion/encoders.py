@@ -1,0 +1,131 @@
+"""Pictures and titles into one space: a ViT and a GPT-2, trained contrastively.
+
+The default's two are small and our own. The image side sees what is shown and where it stands, so
+that an average over clicked creatives says what their surroundings have in common: a taste.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import GPT2Model, PreTrainedTokenizerFast, ViTModel
+
+from diffusion.checkpoint import digest_folder
+
+MAX_TOKENS = 16
+PROJECTIONS = "projections.safetensors"
+
+
+class DualEncoder(nn.Module):
+    """A ViT's class token and a GPT-2's last token, each projected to `width` and normalised."""
+
+    def __init__(
+        self, image: ViTModel, text: GPT2Model, tokenizer: PreTrainedTokenizerFast, width: int
+    ) -> None:
+        super().__init__()
+        self.image, self.text, self.tokenizer = image, text, tokenizer
+        self.project_image = nn.Linear(image.config.hidden_size, width, bias=False)
+        self.project_text = nn.Linear(text.config.hidden_size, width, bias=False)
+        # Mean of the population's creatives: what every picture has in common is not a taste.
+        self.mean: Tensor
+        self.register_buffer("mean", torch.zeros(width))
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """[n, 3, H, W] in [-1, 1] → [n, width], unit length, not yet centred."""
+        side = self.image.config.image_size
+        if pixels.shape[-1] != side:
+            pixels = F.interpolate(pixels, (side, side), mode="bicubic", antialias=True)
+        hidden = self.image(pixels).last_hidden_state[:, 0]
+        return F.normalize(self.project_image(hidden), dim=1)
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """n texts → [n, width], unit length."""
+        tokens = self.tokenizer(
+            list(texts),
+            padding="max_length",  # one shape for all: a new length costs new kernels
+            truncation=True,
+            max_length=MAX_TOKENS,
+            return_tensors="pt",
+        )
+        mask = tokens["attention_mask"].to(self.mean.device)
+        hidden = self.text(
+            input_ids=tokens["input_ids"].to(self.mean.device), attention_mask=mask
+        ).last_hidden_state
+        last = hidden[torch.arange(len(hidden)), mask.sum(dim=1) - 1]
+        return F.normalize(self.project_text(last), dim=1)
+
+    def save(self, folder: Path) -> None:
+        self.image.save_pretrained(folder / "image_encoder")
+        self.text.save_pretrained(folder / "text_encoder")
+        self.tokenizer.save_pretrained(folder / "tokenizer")
+        own = ("project_image.weight", "project_text.weight", "mean")
+        state = {name: self.state_dict()[name].contiguous() for name in own}
+        save_file(state, folder / PROJECTIONS)
+
+
+class Encoders:
+    """The trained pair, as features and fusion use it: uint8 pixels and strings in, float32 out."""
+
+    def __init__(self, network: DualEncoder, digest: str) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.digest = digest
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Encoders:
+        projections = load_file(folder / PROJECTIONS)
+        network = DualEncoder(
+            ViTModel.from_pretrained(folder / "image_encoder", add_pooling_layer=False),
+            GPT2Model.from_pretrained(folder / "text_encoder"),
+            cast(Any, PreTrainedTokenizerFast).from_pretrained(folder / "tokenizer"),
+            width=len(projections["mean"]),
+        )
+        network.load_state_dict(projections, strict=False)
+        return cls(network.float().to(device), digest_folder(folder))
+
+    @property
+    def width(self) -> int:
+        return len(self.network.mean)
+
+    @torch.inference_mode()
+    def encode_images(self, images: NDArray[np.uint8], batch_size: int = 32) -> NDArray[np.float32]:
+        """[n, H, W, 3] sRGB → [n, width], centred on the population."""
+        chunks = [
+            self.network.encode_images(
+                to_pixels(images[start : start + batch_size]).to(self.device)
+            )
+            - self.network.mean
+            for start in range(0, len(images), batch_size)
+        ]
+        return gather(chunks, self.width)
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str], batch_size: int = 128) -> NDArray[np.float32]:
+        """n texts → [n, width], unit length."""
+        chunks = [
+            self.network.encode_texts(texts[start : start + batch_size])
+            for start in range(0, len(texts), batch_size)
+        ]
+        return gather(chunks, self.width)
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.mean.device
+
+
+def to_pixels(images: NDArray[np.uint8]) -> Tensor:
+    """uint8 [n, H, W, 3] → float32 [n, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def gather(chunks: Sequence[Tensor], width: int) -> NDArray[np.float32]:
+    if not chunks:
+        return np.zeros((0, width), np.float32)
+    return cast("NDArray[np.float32]", torch.cat(list(chunks)).float().cpu().numpy())

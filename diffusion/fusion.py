@@ -1,0 +1,51 @@
+"""Product and shopper become the conditions of a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diffusion.denoiser import Conditions
+from diffusion.guidance import Given
+from diffusion.transformer import TASKS
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ProductCondition:
+    """A product as the generator sees it; `packshot` is latents and mask [1, C + 1, s, s]."""
+
+    packshot: Tensor
+    image_embedding: Vector
+    title_embedding: Vector
+
+
+def fuse(product: ProductCondition, shopper: Vector | None, task: str) -> dict[Given, Conditions]:
+    """The conditions of one row for everything that guidance may ask; each tensor is [1, ...].
+
+    Without a shopper `Given.BOTH` is absent: nothing of a shopper can enter a generic image.
+    """
+    width = len(product.image_embedding)
+    taste = np.zeros(width, np.float32) if shopper is None else shopper
+    shared: dict[str, Tensor] = {
+        "packshot": product.packshot,
+        "product": torch.from_numpy(product.image_embedding)[None],
+        "title": torch.from_numpy(product.title_embedding)[None],
+        "task": torch.tensor([TASKS.index(task)]),
+    }
+    nobody, somebody = torch.zeros(1, width), torch.from_numpy(taste)[None]
+    return {
+        given: {
+            **shared,
+            "shopper": somebody if given.has_shopper else nobody,
+            "has_product": torch.tensor([given.has_product]),
+            "has_shopper": torch.tensor([given.has_shopper]),
+        }
+        for given in Given
+        if shopper is not None or not given.has_shopper
+    }

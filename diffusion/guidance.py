@@ -1,0 +1,46 @@
+"""Guidance is rows: which conditions are evaluated, and how their predictions are weighed.
+
+    D = D(∅,∅) + s_product·(D(p,∅) - D(∅,∅)) + s_shopper·(D(p,u) - D(p,∅))
+
+after InstructPix2Pix (Brooks et al., 2023, eq. 3), with the shopper in the instruction's place. A
+term whose weight vanishes is not evaluated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Given(Enum):
+    """What a forward row is given to know."""
+
+    NOTHING = (False, False)
+    PRODUCT = (True, False)
+    BOTH = (True, True)
+
+    @property
+    def has_product(self) -> bool:
+        return self.value[0]
+
+    @property
+    def has_shopper(self) -> bool:
+        return self.value[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """Scales of product and shopper; 1 and 0 is the plain product, 1 and 1 the plain pair."""
+
+    product_scale: float = 1.0
+    shopper_scale: float = 0.0
+
+    @property
+    def terms(self) -> tuple[tuple[Given, float], ...]:
+        """The rows to evaluate and their weights, which sum to 1."""
+        weights = (
+            (Given.NOTHING, 1.0 - self.product_scale),
+            (Given.PRODUCT, self.product_scale - self.shopper_scale),
+            (Given.BOTH, self.shopper_scale),
+        )
+        return tuple((given, weight) for given, weight in weights if weight != 0.0)

@@ -1,0 +1,113 @@
+"""The embedded default as a whole: autoencoder, transformer and encoders from one checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffusion.autoencoder import Autoencoder
+from diffusion.checkpoint import digest_folder
+from diffusion.composition import place
+from diffusion.denoiser import Conditions, FlowDenoiser
+from diffusion.encoders import Encoders, to_pixels
+from diffusion.fusion import ProductCondition, Vector
+from diffusion.samplers import flow_sigmas
+from diffusion.transformer import ProductTransformer
+
+Pixels = NDArray[np.uint8]
+
+
+class ProductDiffusion:
+    """What the sampling engine needs of a model family, for the embedded default.
+
+    Latents are [rows, 8, 16, 16] for pictures of 128 px; `denoise` has the one signature of
+    `diffusion.denoiser`, computes in `dtype` and answers in float32.
+    """
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        transformer: ProductTransformer,
+        encoders: Encoders,
+        name: str,
+        digest: str,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.autoencoder = autoencoder.eval().requires_grad_(False)
+        self.transformer = transformer.eval().requires_grad_(False).to(dtype)
+        self.encoders, self.name, self.digest = encoders, name, digest
+        side = transformer.config.latent_side
+        self.latent_shape = (transformer.config.latent_channels, side, side)
+        self.pixel_side = 8 * side
+        self._denoiser = FlowDenoiser(self.transformer)
+
+    @classmethod
+    def load(
+        cls, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> ProductDiffusion:
+        index = json.loads((folder / "model_index.json").read_text())
+        return cls(
+            Autoencoder.from_pretrained(folder / "autoencoder").float().to(device),
+            ProductTransformer.from_pretrained(folder / "transformer").float().to(device),
+            Encoders.load(folder / "encoders", device),
+            index["_name_or_path"],
+            digest_folder(folder),
+            dtype,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.transformer.parameters()).device
+
+    def sigmas(self, num_steps: int) -> list[float]:
+        return flow_sigmas(num_steps)
+
+    @torch.inference_mode()
+    def denoise(self, x: Tensor, sigma: Tensor, cond: Conditions) -> Tensor:
+        return self._denoiser(x, sigma, cond)
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Pixels:
+        """[rows, C, s, s] → uint8 [rows, S, S, 3]."""
+        pixels = self.autoencoder.decode(latents.clamp(-1, 1))
+        coded = ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return cast(Pixels, coded.permute(0, 2, 3, 1).cpu().numpy())
+
+    @torch.inference_mode()
+    def prepare_product(
+        self, packshot: Pixels, image_embedding: Vector, title_embedding: Vector
+    ) -> ProductCondition:
+        """A cut-out packshot uint8 [H, W, 4] and its two vectors, as the generator sees them."""
+        rgb, alpha = place(packshot, self.pixel_side)
+        white = rgb * alpha[..., None] + 255 * (1 - alpha[..., None])
+        pixels = to_pixels(np.rint(white).astype(np.uint8)[None]).to(self.device)
+        cover = torch.from_numpy(alpha)[None, None].to(self.device)
+        return ProductCondition(
+            encode_packshot(self.autoencoder, pixels, cover), image_embedding, title_embedding
+        )
+
+
+def encode_packshot(autoencoder: Autoencoder, pixels: Tensor, alpha: Tensor) -> Tensor:
+    """Pixels on white [n, 3, S, S], alpha [n, 1, S, S] → latents and mask [n, C + 1, s, s]."""
+    latents = autoencoder.encode(pixels)
+    mask = F.adaptive_avg_pool2d(alpha, latents.shape[-2:])
+    return torch.cat([latents, mask.to(latents.dtype) * 2 - 1], dim=1)
+
+
+def save_index(folder: Path, name: str) -> None:
+    """model_index.json in diffusers' layout."""
+    index = {
+        "_class_name": "ProductDiffusion",
+        "_name_or_path": name,
+        "autoencoder": ["diffusion.autoencoder", "Autoencoder"],
+        "transformer": ["diffusion.transformer", "ProductTransformer"],
+        "encoders": ["diffusion.encoders", "Encoders"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
