@@ -31,7 +31,7 @@ class Autoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     decode: the way back. H and W are multiples of 8.
     """
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         latent_channels: int = 8,

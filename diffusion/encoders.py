@@ -82,13 +82,15 @@ class Encoders:
     def load(cls, folder: Path, device: str = "cpu") -> Encoders:
         projections = load_file(folder / PROJECTIONS)
         network = DualEncoder(
-            ViTModel.from_pretrained(folder / "image_encoder", add_pooling_layer=False),
-            GPT2Model.from_pretrained(folder / "text_encoder"),
+            ViTModel.from_pretrained(
+                folder / "image_encoder", add_pooling_layer=False, dtype=torch.float32
+            ),
+            GPT2Model.from_pretrained(folder / "text_encoder", dtype=torch.float32),
             cast(Any, PreTrainedTokenizerFast).from_pretrained(folder / "tokenizer"),
             width=len(projections["mean"]),
         )
         network.load_state_dict(projections, strict=False)
-        return cls(network.float().to(device), digest_folder(folder))
+        return cls(network.to(device), digest_folder(folder))
 
     @property
     def width(self) -> int:

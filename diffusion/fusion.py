@@ -34,11 +34,11 @@ def fuse(product: ProductCondition, shopper: Vector | None, task: str) -> dict[G
     taste = np.zeros(width, np.float32) if shopper is None else shopper
     shared: dict[str, Tensor] = {
         "packshot": product.packshot,
-        "product": torch.from_numpy(product.image_embedding)[None],
-        "title": torch.from_numpy(product.title_embedding)[None],
+        "product": torch.tensor(product.image_embedding)[None],
+        "title": torch.tensor(product.title_embedding)[None],
         "task": torch.tensor([TASKS.index(task)]),
     }
-    nobody, somebody = torch.zeros(1, width), torch.from_numpy(taste)[None]
+    nobody, somebody = torch.zeros(1, width), torch.tensor(taste)[None]
     return {
         given: {
             **shared,

@@ -28,7 +28,7 @@ class ProductDiffusion:
     """What the sampling engine needs of a model family, for the embedded default.
 
     Latents are [rows, 8, 16, 16] for pictures of 128 px; `denoise` has the one signature of
-    `diffusion.denoiser`, computes in `dtype` and answers in float32.
+    `diffusion.denoiser`, computes in the transformer's dtype and answers in float32.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class ProductDiffusion:
         encoders: Encoders,
         name: str,
         digest: str,
-        dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.autoencoder = autoencoder.eval().requires_grad_(False)
-        self.transformer = transformer.eval().requires_grad_(False).to(dtype)
+        device = encoders.device
+        self.autoencoder = autoencoder.eval().requires_grad_(False).to(device)
+        self.transformer = transformer.eval().requires_grad_(False).to(device)
         self.encoders, self.name, self.digest = encoders, name, digest
         side = transformer.config.latent_side
-        self.latent_shape = (transformer.config.latent_channels, side, side)
+        self.latent_shape: tuple[int, ...] = (transformer.config.latent_channels, side, side)
         self.pixel_side = 8 * side
         self._denoiser = FlowDenoiser(self.transformer)
 
@@ -54,17 +54,16 @@ class ProductDiffusion:
     ) -> ProductDiffusion:
         index = json.loads((folder / "model_index.json").read_text())
         return cls(
-            Autoencoder.from_pretrained(folder / "autoencoder").float().to(device),
-            ProductTransformer.from_pretrained(folder / "transformer").float().to(device),
+            Autoencoder.from_pretrained(folder / "autoencoder", torch_dtype=torch.float32),
+            ProductTransformer.from_pretrained(folder / "transformer", torch_dtype=dtype),
             Encoders.load(folder / "encoders", device),
             index["_name_or_path"],
             digest_folder(folder),
-            dtype,
         )
 
     @property
     def device(self) -> torch.device:
-        return next(self.transformer.parameters()).device
+        return self.encoders.device
 
     def sigmas(self, num_steps: int) -> list[float]:
         return flow_sigmas(num_steps)
@@ -97,7 +96,7 @@ class ProductDiffusion:
 def encode_packshot(autoencoder: Autoencoder, pixels: Tensor, alpha: Tensor) -> Tensor:
     """Pixels on white [n, 3, S, S], alpha [n, 1, S, S] → latents and mask [n, C + 1, s, s]."""
     latents = autoencoder.encode(pixels)
-    mask = F.adaptive_avg_pool2d(alpha, latents.shape[-2:])
+    mask = F.adaptive_avg_pool2d(alpha, (latents.shape[-2], latents.shape[-1]))
     return torch.cat([latents, mask.to(latents.dtype) * 2 - 1], dim=1)
 
 

@@ -19,13 +19,13 @@ Vector = NDArray[np.float32]
 
 def click_weight(action: str, age_s: float) -> float:
     """Weight of one event: what was done, halved for every 30 days since."""
-    return ACTION_WEIGHTS[action] * 0.5 ** (max(age_s, 0.0) / HALF_LIFE_S)
+    return float(ACTION_WEIGHTS[action] * 0.5 ** (max(age_s, 0.0) / HALF_LIFE_S))
 
 
 def pool_clicks(embeddings: Vector, weights: Vector, prior_clicks: float = PRIOR_CLICKS) -> Vector:
     """[n, width], [n] → [width]: n/(n+k) of the weighted mean, the rest the population's zero."""
-    pooled = weights @ embeddings / (weights.sum() + prior_clicks)
-    return pooled.astype(np.float32)
+    total = np.float32(weights.sum() + prior_clicks)
+    return np.asarray(weights @ embeddings / total, np.float32)
 
 
 def blend(profile: Vector, recent: Vector | None) -> Vector:

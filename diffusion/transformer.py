@@ -64,7 +64,7 @@ class ProductTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
     tokens in its place, which is what guidance compares with.
     """
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         latent_channels: int = 8,
