@@ -1,0 +1,161 @@
+"""The nouns that travel through the server: frozen, typed, without torch, gRPC or Feast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""uint8 [height, width, 3], sRGB."""
+
+
+class Mode(Enum):
+    PRESERVE = "preserve"
+    RESTYLE = "restyle"
+
+
+class SamplerName(Enum):
+    EULER = "euler"
+    HEUN = "heun"
+    DPMPP_2M = "dpmpp_2m"
+
+
+class ImageFormat(Enum):
+    PNG = "png"
+    WEBP = "webp"
+    JPEG = "jpeg"
+
+
+class DeadlinePolicy(Enum):
+    STRICT = "strict"
+    DEGRADE = "degrade"
+
+
+class Arm(Enum):
+    ORIGINAL = "original"
+    GENERIC = "generic"
+    PERSONALIZED = "personalized"
+
+
+class Source(Enum):
+    GENERATED = "generated"
+    CACHE = "cache"
+    ORIGINAL = "original"
+
+
+class Reason(Enum):
+    """Why the shopper did or did not take part in an image."""
+
+    APPLIED = "applied"
+    STRENGTH_ZERO = "strength_zero"
+    ANONYMOUS = "anonymous"
+    NO_CONSENT = "no_consent"
+    UNKNOWN_USER = "unknown_user"
+    STALE = "stale"
+    FEATURES_UNAVAILABLE = "features_unavailable"
+    INVALID_FEATURES = "invalid_features"
+
+
+@dataclass(frozen=True, slots=True)
+class InlineProduct:
+    """A product that the feature store does not know; `packshot` is an encoded image."""
+
+    title: str
+    packshot: bytes
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    format: ImageFormat = ImageFormat.PNG
+    quality: int = 90
+    longest_side: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """One question: how should this product look to this shopper?
+
+    `None` stands for the server's default wherever zero is a value. `deadline_s` is a point on the
+    monotonic clock; `strength` runs from 0 to 1 and is mapped onto the capped shopper scale.
+    """
+
+    product: str | InlineProduct
+    user_id: str = ""
+    request_id: str = ""
+    mode: Mode = Mode.PRESERVE
+    locale: str = "en"
+    num_images: int = 1
+    seed: int | None = None
+    steps: int | None = None
+    sampler: SamplerName = SamplerName.EULER
+    product_scale: float | None = None
+    strength: float | None = None
+    output: OutputSpec = field(default_factory=OutputSpec)
+    deadline_policy: DeadlinePolicy = DeadlinePolicy.STRICT
+    arm: Arm | None = None
+    preview_side: int = 0
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Personalization:
+    reason: Reason
+    feature_service: str = ""
+    feature_fingerprint: str = ""
+    feature_ages_s: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def applied(self) -> bool:
+        return self.reason is Reason.APPLIED
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    data: bytes
+    mime_type: str
+    width: int
+    height: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """The images of one request and how they came about; `timings_s` is in the order of the way."""
+
+    images: tuple[EncodedImage, ...]
+    source: Source
+    personalization: Personalization
+    arm: Arm
+    model: ModelCard | None
+    sampler: SamplerName | None
+    steps: int
+    timings_s: Mapping[str, float]
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The request was admitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Steps done by the slowest image; `preview` shows the first one as if sampling ended now."""
+
+    step: int
+    total_steps: int
+    preview: EncodedImage | None = None
+
+
+Event = Accepted | Progress

@@ -1,0 +1,69 @@
+"""What can go wrong, as a tree. `server/doors/status.py` translates it to gRPC, once, by table.
+
+EtalageError
+├── InvalidRequest       the caller must change the request
+├── ProductNotFound      no such product in the feature store
+├── Overloaded           come back after `retry_after_s`
+├── Unavailable          a part that the request needs is down, or the server is stopping
+├── DeadlineExceeded     it could not be, or was not, done in time
+└── SamplingFailed       this row broke; its batch mates did not
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One wrong field, by its path in the request message."""
+
+    field: str
+    description: str
+
+
+class EtalageError(Exception):
+    """Base of all errors whose text a caller may read."""
+
+    reason = "INTERNAL"
+
+
+class InvalidRequest(EtalageError):
+    reason = "INVALID_REQUEST"
+
+    def __init__(self, *violations: Violation, reason: str | None = None) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        self.violations = violations
+        self.reason = reason or type(self).reason
+
+
+class ProductNotFound(EtalageError):
+    reason = "PRODUCT_NOT_FOUND"
+
+    def __init__(self, product_id: str) -> None:
+        super().__init__(f"no product {product_id!r} in the feature store")
+        self.product_id = product_id
+
+
+class Overloaded(EtalageError):
+    reason = "OVERLOADED"
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"the server is full; retry after {retry_after_s:.2f} s")
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(EtalageError):
+    reason = "UNAVAILABLE"
+
+    def __init__(self, message: str, reason: str = reason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class DeadlineExceeded(EtalageError):
+    reason = "DEADLINE_EXCEEDED"
+
+
+class SamplingFailed(EtalageError):
+    reason = "SAMPLING_FAILED"

@@ -1,0 +1,73 @@
+"""The creative: generated surroundings with the product's own pixels over them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from diffusion.composition import composite, contact_shadow, place
+from server.core import Mode, Pixels
+
+RIM = 0.02  # of the frame: how far the generated product is taken away around the real one
+
+Plane = NDArray[np.float32]
+
+
+def compose(pixels: Pixels, cutout: NDArray[np.uint8], side: int, mode: Mode) -> Pixels:
+    """Generated pixels [S, S, 3] and a cut-out packshot [H, W, 4] → the creative [side, side, 3].
+
+    In PRESERVE the product is pasted at its own resolution; where it is opaque its codes are the
+    packshot's.
+    """
+    if mode is Mode.RESTYLE:
+        return resize(pixels, side)
+    own_side = pixels.shape[0]
+    _, alpha = place(cutout, own_side)
+    surroundings = resize(fill(pixels, widen(alpha)), side)
+    rgb, alpha = place(cutout, side)
+    return composite(surroundings, rgb, alpha, contact_shadow(alpha))
+
+
+def resize(pixels: Pixels, side: int) -> Pixels:
+    if pixels.shape[0] == side:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def widen(alpha: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where the generated product may show around the real one."""
+    size = 2 * max(1, round(RIM * len(alpha))) + 1
+    mask = Image.fromarray((alpha > 0.02).astype(np.uint8) * 255)
+    return np.asarray(mask.filter(ImageFilter.MaxFilter(size))) > 0
+
+
+def fill(pixels: Pixels, hole: NDArray[np.bool_]) -> Pixels:
+    """Fills the hole [S, S] with what is around it, the nearest first, S a power of two.
+
+    Pull-push (Gortler et al., The Lumigraph, 1996, section 3.4).
+    """
+    known = np.where(hole, 0.0, 1.0).astype(np.float32)[..., None]
+    filled = pull_push(pixels * known, known)
+    return np.where(hole[..., None], np.clip(np.rint(filled), 0, 255), pixels).astype(np.uint8)
+
+
+def pull_push(colour: Plane, weight: Plane) -> Plane:
+    """Weighted colour [S, S, 3] and weight [S, S, 1] → colour everywhere."""
+    own = np.asarray(colour / np.maximum(weight, 1e-6), np.float32)
+    if len(colour) == 1:
+        return own
+    coarse = pull_push(halve(colour), halve(weight))
+    share = np.minimum(weight, 1.0)
+    return np.asarray(share * own + (1 - share) * double(coarse), np.float32)
+
+
+def halve(plane: Plane) -> Plane:
+    side = len(plane) // 2
+    return np.asarray(plane.reshape(side, 2, side, 2, -1).sum(axis=(1, 3)), np.float32)
+
+
+def double(plane: Plane) -> Plane:
+    size = (2 * len(plane), 2 * len(plane))
+    channels = (Image.fromarray(c) for c in np.moveaxis(plane, 2, 0))
+    return np.stack([np.asarray(c.resize(size, Image.Resampling.BILINEAR)) for c in channels], 2)

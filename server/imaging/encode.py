@@ -1,0 +1,47 @@
+"""Pixels become files."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from server.core import EncodedImage, ImageFormat, OutputSpec, Pixels
+
+# Level 3 of zlib costs a third of Pillow's default 6 and gives 4 % larger files on our creatives.
+OPTIONS: dict[ImageFormat, dict[str, int]] = {
+    ImageFormat.PNG: {"compress_level": 3},
+    ImageFormat.WEBP: {"method": 2},
+    ImageFormat.JPEG: {"subsampling": 0},
+}
+
+
+def encode(pixels: Pixels, output: OutputSpec, seed: int) -> EncodedImage:
+    """[height, width, 3] → a file in the format and quality asked for, at the size it has."""
+    options = OPTIONS[output.format]
+    if output.format is not ImageFormat.PNG:
+        options = {**options, "quality": output.quality}
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, output.format.name, **options)
+    height, width = pixels.shape[:2]
+    mime_type = f"image/{output.format.value}"
+    return EncodedImage(file.getvalue(), mime_type, width, height, seed)
+
+
+def shrink(pixels: Pixels, longest_side: int) -> Pixels:
+    """At most `longest_side` pixels long, never enlarged."""
+    height, width = pixels.shape[:2]
+    scale = longest_side / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def show_packshot(cutout: NDArray[np.uint8], longest_side: int) -> Pixels:
+    """The merchant's own picture, RGBA [H, W, 4] → on white, at most `longest_side` long."""
+    image = Image.fromarray(cutout)
+    white = Image.new("RGBA", image.size, "white")
+    return shrink(np.asarray(Image.alpha_composite(white, image).convert("RGB")), longest_side)
