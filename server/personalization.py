@@ -1,0 +1,52 @@
+"""Whether the shopper takes part, and the reason that the response gives.
+
+Personalization is a dial that reaches zero: whatever is missing gives exactly the generic image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from features.records import Shopper, Status
+from features.vector import Vector
+from server.core import Personalization, Reason
+from server.experiments import Assignment
+
+REASON_BY_STATUS = {
+    Status.FOUND: Reason.APPLIED,
+    Status.MISSING: Reason.UNKNOWN_USER,
+    Status.STALE: Reason.STALE,
+    Status.INVALID: Reason.INVALID_FEATURES,
+    Status.UNAVAILABLE: Reason.FEATURES_UNAVAILABLE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """What fusion may know of the shopper: an embedding if and only if it may be used."""
+
+    account: Personalization
+    embedding: Vector | None
+
+
+def decide(
+    assignment: Assignment, user_id: str, shopper: Shopper | None, service: str, fingerprint: str
+) -> Taste:
+    """`shopper` is None where nobody was read."""
+    reason = _reason(assignment, user_id, shopper)
+    ages_s = {} if shopper is None else shopper.ages_s
+    embedding = shopper.embedding if shopper and reason is Reason.APPLIED else None
+    return Taste(Personalization(reason, service, fingerprint, ages_s), embedding)
+
+
+def _reason(assignment: Assignment, user_id: str, shopper: Shopper | None) -> Reason:
+    if not assignment.wants_shopper:
+        return Reason.STRENGTH_ZERO
+    if not user_id:
+        return Reason.ANONYMOUS
+    if shopper is None:
+        return Reason.FEATURES_UNAVAILABLE
+    # Consent is read with the features: where they could not be read, that is the reason.
+    if shopper.status in (Status.FOUND, Status.STALE, Status.INVALID) and not shopper.consent:
+        return Reason.NO_CONSENT
+    return REASON_BY_STATUS[shopper.status]

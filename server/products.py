@@ -1,0 +1,99 @@
+"""Products ready for fusion: packshot cut out, encoded and kept, most recently used first."""
+
+from __future__ import annotations
+
+import io
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from diffusion.cutout import cut_out
+from diffusion.fusion import ProductCondition
+from diffusion.model import ProductDiffusion
+from features.packshots import open_packshot, show_product
+from features.records import Product
+from server.core import InlineProduct
+
+DEFAULT_LANGUAGE = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedProduct:
+    """`cutout` is uint8 RGBA [H, W, 4] at the packshot's own size."""
+
+    name: str
+    cutout: NDArray[np.uint8]
+    condition: ProductCondition
+
+
+def choose_title(titles: Mapping[str, str], locale: str) -> tuple[str, str]:
+    """(language, title): the locale, its shorter forms, English, then whatever there is.
+
+    RFC 4647, section 3.4, lookup. Raises KeyError on a product without titles.
+    """
+    known = {language.lower(): language for language in titles}
+    parts = locale.lower().split("-")
+    wanted = ["-".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    for candidate in (*wanted, DEFAULT_LANGUAGE, *known):
+        if candidate in known:
+            return known[candidate], titles[known[candidate]]
+    raise KeyError("a product without titles")
+
+
+class ProductShelf:
+    """Prepares products and keeps the last `capacity`; callable from several threads.
+
+    Raises features.packshots.PackshotUnusable where a packshot can't be read.
+    """
+
+    def __init__(self, model: ProductDiffusion, capacity: int = 512) -> None:
+        self._model, self._capacity = model, capacity
+        self._kept: OrderedDict[tuple[str, ...], PreparedProduct] = OrderedDict()
+        self._lock = Lock()
+
+    def prepare(self, product: Product, locale: str) -> PreparedProduct:
+        """A product of the feature store, told in the language of `locale`."""
+        language, title = choose_title(product.titles, locale)
+        version = product.image_embedding.tobytes().hex()[:32]
+        key = (product.product_id, product.packshot, version, title)
+        return self._keep(key, lambda: self._from_store(product, language, title))
+
+    def prepare_inline(self, product: InlineProduct) -> PreparedProduct:
+        """A product that the request brought along; it is not kept."""
+        cutout = cut_out(Image.open(io.BytesIO(product.packshot)))
+        facts = [product.title, *(f"{k} {v}" for k, v in sorted(product.attributes.items()))]
+        encoders = self._model.encoders
+        return PreparedProduct(
+            product.title,
+            cutout,
+            self._model.prepare_product(
+                cutout,
+                encoders.encode_images(show_product(cutout)[None])[0],
+                encoders.encode_texts([", ".join(facts)])[0],
+            ),
+        )
+
+    def _from_store(self, product: Product, language: str, title: str) -> PreparedProduct:
+        cutout = open_packshot(product.packshot)
+        told = product.text_embedding
+        if language != DEFAULT_LANGUAGE:
+            told = self._model.encoders.encode_texts([title])[0]
+        condition = self._model.prepare_product(cutout, product.image_embedding, told)
+        return PreparedProduct(product.product_id, cutout, condition)
+
+    def _keep(self, key: tuple[str, ...], make: Callable[[], PreparedProduct]) -> PreparedProduct:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+        return made

@@ -1,0 +1,25 @@
+"""How long each stage of one request took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Stopwatch:
+    """`timings_s` fills in the order of the way."""
+
+    def __init__(self) -> None:
+        self.timings_s: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings_s[name] = time.perf_counter() - started
+
+    def note(self, **stages_s: float) -> None:
+        self.timings_s.update(stages_s)
