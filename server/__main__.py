@@ -1,0 +1,103 @@
+"""The verbs: `python -m server serve`, `ingest`, `demo`. Each imports late what it needs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from server.commands.settings import ConfigurationError, add_flags, configuration_from
+from server.configuration import Configuration
+
+Verb = Callable[[Configuration, argparse.Namespace], int]
+Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+_SETTINGS = """Every setting can come from a file (--config), from the environment
+(ETALAGE_SLICE__NAME, e.g. ETALAGE_SERVER__PORT) and from a flag, in rising precedence."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m server", description="Etalage, a model server.", allow_abbrev=False
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _add_serve(verbs)
+    _add_ingest(verbs)
+    _add_demo(verbs)
+    parsed, unknown = parser.parse_known_args(arguments)
+    try:
+        if unknown:
+            raise ConfigurationError(f"{' '.join(unknown)}: unknown; --help lists what is allowed")
+        configuration = configuration_from(parsed)
+    except ConfigurationError as error:
+        print(f"wrong configuration, nothing was started:\n{error}", file=sys.stderr)
+        return 2
+    run: Verb = parsed.run
+    return run(configuration, parsed)
+
+
+def _add_verb(verbs: Verbs, name: str, text: str, run: Verb) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}. {_SETTINGS}",
+        usage=f"python -m server {name} [options] [--config FILE] [--SLICE.NAME VALUE ...]",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_serve(verbs: Verbs) -> None:
+    parser = _add_verb(verbs, "serve", "answer requests until a signal comes", _serve)
+    text = "where to write the bound ports, as JSON with the keys grpc and metrics"
+    parser.add_argument("--port-file", type=Path, metavar="FILE", help=text)
+    add_flags(parser)
+
+
+def _serve(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    from server.commands.building import build
+    from server.commands.serve import serve
+
+    return serve(configuration, build, arguments.port_file)
+
+
+def _add_ingest(verbs: Verbs) -> None:
+    parser = _add_verb(verbs, "ingest", "compute embeddings and fill the feature store", _ingest)
+    parser.add_argument(
+        "catalogue",
+        type=Path,
+        nargs="?",
+        metavar="CATALOGUE",
+        help="JSONL, parquet, CSV or COCO JSON file, or a folder with one; unset: the embedded one",
+    )
+    text = "fail where any row had to be left out"
+    parser.add_argument("--strict", action="store_true", help=text)
+    add_flags(parser, ("model", "features", "logging"))
+
+
+def _ingest(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    from server.commands.ingest import ingest
+
+    return ingest(configuration, arguments.catalogue, arguments.strict)
+
+
+def _add_demo(verbs: Verbs) -> None:
+    text = "start a server, ask it for images of one product for different shoppers, keep them"
+    parser = _add_verb(verbs, "demo", text, _demo)
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/demo"), metavar="FOLDER", help="(default: out/demo)"
+    )
+    add_flags(parser, ("features",))
+
+
+def _demo(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    from server.demo import run
+
+    return run(configuration.features.home, arguments.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

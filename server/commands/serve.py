@@ -1,0 +1,125 @@
+"""serve: open the ports, build what answers, let requests in, and go out gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from server import logs
+from server.configuration import Configuration
+from server.core import ModelCard
+from server.doors.answers import Generator
+from server.doors.images import METHODS
+from server.doors.listening import Door
+from server.metrics import Metrics
+
+_HEALTH_POLL_S = 0.5
+
+log = logs.logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What answers requests, warm."""
+
+    pipeline: Generator
+    model: ModelCard
+    is_healthy: Callable[[], bool]
+
+
+Build = Callable[[Configuration, Metrics], AbstractAsyncContextManager[Built]]
+"""Builds what answers; leaving the context takes it down. Only engine and features are heavy."""
+
+
+def serve(configuration: Configuration, build: Build, port_file: Path | None = None) -> int:
+    """Serve until a signal; the exit status."""
+    logs.configure_logs(configuration.logging.format, configuration.logging.level)
+    try:
+        uvloop.run(run_server(configuration, build, port_file))
+    except OSError as error:  # a port that is taken, a folder that is not there
+        print(f"serve: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def run_server(
+    configuration: Configuration, build: Build, port_file: Path | None = None
+) -> None:
+    """From open ports to closed ones. Raises OSError where a port can't be had."""
+    stopping = Stopping()
+    metrics = Metrics(METHODS)
+    door = Door(configuration.server, configuration.model, metrics)
+    try:
+        await _open_ports(configuration, metrics, door, port_file)
+        async with build(configuration, metrics) as built:
+            stopping.is_building = False
+            metrics.model(built.model.name, built.model.digest)
+            await door.open(built.pipeline)
+            while not await stopping.wait(_HEALTH_POLL_S):
+                await door.report(built.is_healthy())
+            await door.drain(configuration.drain)
+            await door.stop()
+    except asyncio.CancelledError:
+        if not stopping.is_asked:
+            raise
+    finally:
+        await door.stop()
+        metrics.close()
+        log.info("stopped")
+
+
+class Stopping:
+    """The first signal asks to stop, or breaks off building; a second one ends the process."""
+
+    def __init__(self) -> None:
+        self.is_building = True
+        self._asked = asyncio.Event()
+        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._ask, number)
+
+    @property
+    def is_asked(self) -> bool:
+        return self._asked.is_set()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Whether a signal has come, after at most `timeout_s`."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._asked.wait(), timeout_s)
+        return self.is_asked
+
+    def _ask(self, number: signal.Signals) -> None:
+        log.info("stopping", signal=number.name)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            self._loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+        self._asked.set()
+        if self.is_building and self._task is not None:
+            self._task.cancel()
+
+
+async def _open_ports(
+    configuration: Configuration, metrics: Metrics, door: Door, port_file: Path | None
+) -> None:
+    settings = configuration.server
+    ports = {"grpc": await door.start()}
+    try:
+        ports["metrics"] = metrics.serve(settings.metrics_host, settings.metrics_port)
+    except OSError as error:
+        address = f"{settings.metrics_host}:{settings.metrics_port}"
+        raise OSError(f"{address}: can't listen there ({error.strerror})") from error
+    log.info("listening", host=settings.host, **ports)
+    if port_file is not None:
+        unfinished = port_file.with_name(f"{port_file.name}.{os.getpid()}")
+        unfinished.write_text(json.dumps(ports), "utf-8")
+        unfinished.replace(port_file)

@@ -1,0 +1,221 @@
+"""The configuration: one frozen value, handed down in slices.
+
+`Configuration()` is the defaults and reads nothing; `server/commands/settings.py` builds it from a
+file, the environment and flags. A key is `slice.name`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+MEBIBYTE = 1024 * 1024
+DAY_S = 86400.0
+
+
+def setting(default: Any, text: str, unit: str = "", **limits: Any) -> Any:
+    """A field with its explanation, its unit and pydantic's own limits (ge, le, …)."""
+    return Field(default, description=text, json_schema_extra={"unit": unit}, **limits)
+
+
+def seconds(default: float, text: str, **limits: Any) -> Any:
+    return setting(default, text, "seconds", allow_inf_nan=False, **limits)
+
+
+def _split(value: object) -> object:
+    return value.split(",") if isinstance(value, str) else value
+
+
+def _parse(value: object) -> object:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+FeastSettings = Annotated[dict[str, JsonValue], NoDecode, BeforeValidator(_parse)]
+"""As in Feast's own feature_store.yaml; JSON in flags and in the environment."""
+
+
+class Slice(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class ServerSlice(Slice):
+    """Where the server listens and what it lets in."""
+
+    host: str = setting("127.0.0.1", "address of the gRPC port; 0.0.0.0 opens it to the network")
+    port: int = setting(50051, "port of gRPC; 0 picks a free one", ge=0, le=65535)
+    metrics_host: str = setting("127.0.0.1", "address of the Prometheus port")
+    metrics_port: int = setting(9464, "port of Prometheus; 0 picks a free one", ge=0, le=65535)
+    max_in_flight: int = setting(
+        256, "requests worked on at once; further ones are refused", "requests", ge=1, le=100_000
+    )
+    max_message_bytes: int = setting(
+        16 * MEBIBYTE,
+        "largest request; a larger one is INVALID_ARGUMENT, and beyond 64 MiB the transport "
+        "itself answers RESOURCE_EXHAUSTED",
+        "bytes",
+        ge=4096,
+        le=48 * MEBIBYTE,
+    )
+    repeat_window_s: float = seconds(
+        600.0, "how long a repeated request_id gets the first answer", ge=0, le=DAY_S
+    )
+    repeat_entries: int = setting(
+        10_000, "answers kept for repeats, at most; the oldest go first", ge=1, le=1_000_000
+    )
+    repeat_bytes: int = setting(
+        256 * MEBIBYTE,
+        "answers kept for repeats, at most",
+        "bytes",
+        ge=0,
+        le=1024 * 1024 * MEBIBYTE,
+    )
+
+
+class EngineSlice(Slice):
+    """How the sampling engine batches and computes."""
+
+    device: str = setting(
+        "auto", "where to sample; auto: cuda if there is one", pattern=r"^(auto|cpu|cuda(:\d+)?)$"
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = setting("auto", "number format of the denoiser")
+    compile: bool = setting(False, "compile the denoiser for each bucket before serving")
+    threads: int = setting(0, "CPU threads of one forward; 0 takes all cores", ge=0, le=1024)
+    buckets: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)] = setting(
+        (1, 2, 3, 4, 6, 8, 12, 16),
+        "sizes of a forward that are warmed up, rising; the last is the largest batch",
+        "rows",
+        min_length=1,
+    )
+    max_rows: int = setting(
+        256,
+        "rows that may wait or walk at once; further requests are refused",
+        "rows",
+        ge=1,
+        le=65536,
+    )
+    patience_s: float = seconds(
+        30.0, "a row that has waited this long goes before earlier deadlines", gt=0, le=3600
+    )
+
+    @field_validator("buckets")
+    @classmethod
+    def _rise(cls, buckets: tuple[int, ...]) -> tuple[int, ...]:
+        if buckets[0] < 1 or list(buckets) != sorted(set(buckets)):
+            raise ValueError("must be positive and rising")
+        return buckets
+
+
+class ModelSlice(Slice):
+    """Which model answers, and what it does where a request is silent."""
+
+    checkpoint: Path | None = setting(None, "folder of the model; unset: the embedded one")
+    default_steps: int = setting(
+        20, "sampling steps of a request that names none", "steps", ge=1, le=100
+    )
+    sampler: Literal["euler", "heun", "dpmpp_2m"] = setting(
+        "euler", "sampler of a request that names none"
+    )
+    product_scale: float = setting(
+        1.0, "product guidance of a request that names none", ge=0, le=4, allow_inf_nan=False
+    )
+    strength: float = setting(
+        0.5, "personalization of a request that names none", ge=0, le=1, allow_inf_nan=False
+    )
+    max_user_scale: float = setting(
+        2.0, "shopper guidance that strength 1 stands for", ge=0, le=10, allow_inf_nan=False
+    )
+
+
+class FeaturesSlice(Slice):
+    """Where features live and how long a request waits for them."""
+
+    home: Path = setting(Path(".etalage"), "folder of all state; also set by ETALAGE_HOME")
+    timeout_s: float = seconds(
+        0.25, "longest wait for one read; then the image is made without the shopper", gt=0, le=60
+    )
+    user_profile_ttl_s: float = seconds(
+        30 * DAY_S, "age beyond which a profile is stale; 0: any age", ge=0, le=3650 * DAY_S
+    )
+    user_recent_ttl_s: float = seconds(
+        DAY_S, "age beyond which last clicks are left out; 0: any age", ge=0, le=3650 * DAY_S
+    )
+    product_features_ttl_s: float = seconds(
+        0.0, "age beyond which a product is stale; 0: any age", ge=0, le=3650 * DAY_S
+    )
+    refresh_s: float = seconds(10.0, "pause between two reads of the registry", gt=0, le=DAY_S)
+    online_store: FeastSettings = setting({}, "Feast's online store; empty: sqlite under home")
+    offline_store: FeastSettings = setting({}, "Feast's offline store; empty: parquet under home")
+    registry: FeastSettings = setting({}, "Feast's registry; empty: a file under home")
+
+
+class LoggingSlice(Slice):
+    """What is told on standard error."""
+
+    format: Literal["console", "json"] = setting("console", "for eyes or for a collector")
+    level: Literal["debug", "info", "warning", "error"] = setting("info", "least severity told")
+
+
+class DrainSlice(Slice):
+    """How the server stops."""
+
+    lame_duck_s: float = seconds(
+        2.0, "how long to serve on after health says NOT_SERVING", ge=0, le=600
+    )
+    grace_s: float = seconds(30.0, "longest wait for requests in flight after that", ge=0, le=3600)
+
+
+class Configuration(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        env_prefix="ETALAGE_",
+        env_nested_delimiter="__",
+    )
+
+    server: ServerSlice = ServerSlice()
+    engine: EngineSlice = EngineSlice()
+    model: ModelSlice = ModelSlice()
+    features: FeaturesSlice = FeaturesSlice()
+    logging: LoggingSlice = LoggingSlice()
+    drain: DrainSlice = DrainSlice()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # a value reads nothing by itself
+
+
+def settings() -> Iterator[tuple[str, str, FieldInfo]]:
+    """Every setting as (slice, name, field), in order."""
+    for slice_name, slice_field in Configuration.model_fields.items():
+        slice_type = slice_field.annotation
+        assert isinstance(slice_type, type) and issubclass(slice_type, Slice)
+        for name, field in slice_type.model_fields.items():
+            yield slice_name, name, field

@@ -1,0 +1,213 @@
+"""ImageService: bytes to requests, through the pipeline, results to messages.
+
+The methods take bytes rather than messages: too large, malformed and contradictory requests are
+answered with details, which gRPC's own deserialization would not give.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from etalage.v1 import images_pb2 as pb
+
+from server import logs
+from server.configuration import ServerSlice
+from server.core import ImageRequest, ImageResult, SamplerName
+from server.doors import wire
+from server.doors.answers import Answers, Generator, Repeat, ResultObserver
+from server.doors.messages import (
+    progress_to_proto,
+    request_from_proto,
+    result_to_proto,
+    slate_from_proto,
+)
+from server.doors.packshots import find_fault
+from server.doors.status import code_of, is_expected, message_of, reason_of
+from server.doors.updates import Updates
+from server.doors.validation import check_image, check_slate, check_stream
+from server.errors import InvalidRequest, Violation
+
+SERVICE: str = pb.DESCRIPTOR.services_by_name["ImageService"].full_name
+METHODS = tuple(
+    f"{SERVICE}/{method.name}" for method in pb.DESCRIPTOR.services_by_name["ImageService"].methods
+)
+
+_NUM_WORKERS = 2  # threads for packshots, which take long to decode and to digest
+
+Context = grpc.aio.ServicerContext[Any, Any]
+log = logs.logger(__name__)
+
+
+class ImageService:
+    """Answers once `attach` has given it a pipeline; the gate keeps requests out before."""
+
+    def __init__(
+        self,
+        settings: ServerSlice,
+        observer: ResultObserver,
+        sampler: SamplerName = SamplerName.EULER,
+    ) -> None:
+        self._max_bytes = settings.max_message_bytes
+        self._sampler = sampler
+        self._workers = ThreadPoolExecutor(_NUM_WORKERS, thread_name_prefix="door")
+        self._answers = Answers(settings, observer, self._workers)
+
+    def attach(self, pipeline: Generator) -> None:
+        self._answers.attach(pipeline)
+
+    def close(self) -> None:
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
+        """All methods, to be added to a server."""
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "GenerateImage": grpc.unary_unary_rpc_method_handler(
+                    self.generate_image,
+                    response_serializer=pb.GenerateImageResponse.SerializeToString,
+                ),
+                "StreamImage": grpc.unary_stream_rpc_method_handler(
+                    self.stream_image,
+                    response_serializer=pb.StreamImageResponse.SerializeToString,
+                ),
+                "GenerateSlate": grpc.unary_stream_rpc_method_handler(
+                    self.generate_slate,
+                    response_serializer=pb.GenerateSlateResponse.SerializeToString,
+                ),
+            },
+        )
+
+    async def generate_image(self, data: bytes, context: Context) -> pb.GenerateImageResponse:
+        image = wire.parse(pb.GenerateImageRequest, data, self._max_bytes)
+        _bind(image.request_id, image.user_id)
+        await self._check_image(image, check_image(image), wire.has_both_products(data))
+        request = request_from_proto(image, deadline_s=_deadline_s(context), sampler=self._sampler)
+        repeat = await self._answers.recognize("image", image.request_id, image)
+        result = await self._answers.answer(request, repeat)
+        return result_to_proto(result, image.request_id)
+
+    async def stream_image(
+        self, data: bytes, context: Context
+    ) -> AsyncIterator[pb.StreamImageResponse]:
+        message = wire.parse(pb.StreamImageRequest, data, self._max_bytes)
+        image = message.image
+        _bind(image.request_id, image.user_id)
+        has_both = wire.has_both_products_inside(data, pb.StreamImageRequest.IMAGE_FIELD_NUMBER)
+        await self._check_image(image, check_stream(message), has_both, "image.")
+        request = request_from_proto(
+            image,
+            deadline_s=_deadline_s(context),
+            sampler=self._sampler,
+            preview_side=message.preview_side,
+        )
+        repeat = await self._answers.recognize("image", image.request_id, image)
+        updates = Updates()
+        answering = asyncio.create_task(
+            self._answers.answer(request, repeat, on_event=updates.tell)
+        )
+        answering.add_done_callback(updates.wake)
+        try:
+            async for update in _follow(updates, answering):
+                yield update
+            yield pb.StreamImageResponse(
+                result=result_to_proto(answering.result(), image.request_id)
+            )
+        finally:
+            await _cancel([answering])
+
+    async def generate_slate(
+        self, data: bytes, context: Context
+    ) -> AsyncIterator[pb.GenerateSlateResponse]:
+        slate = wire.parse(pb.GenerateSlateRequest, data, self._max_bytes)
+        _bind(slate.request_id, slate.template.user_id)
+        _refuse(check_slate(slate))
+        repeat = await self._answers.recognize("slate", slate.request_id, slate)
+        requests = slate_from_proto(slate, deadline_s=_deadline_s(context), sampler=self._sampler)
+        # All at once: their features are read together, and the engine decides who goes first.
+        answering = [
+            asyncio.create_task(self._fill_slot(rank, request, repeat))
+            for rank, request in enumerate(requests)
+        ]
+        try:
+            for ready in asyncio.as_completed(answering):
+                yield await ready
+        finally:
+            await _cancel(answering)
+
+    async def _fill_slot(
+        self, rank: int, request: ImageRequest, repeat: Repeat | None
+    ) -> pb.GenerateSlateResponse:
+        slot = pb.GenerateSlateResponse(rank=rank, product_id=str(request.product))
+        try:
+            result = await self._answers.answer(request, repeat, rank)
+            slot.result.CopyFrom(result_to_proto(result, request.request_id))
+        except Exception as error:  # the last line of defence: the other products go on
+            if not is_expected(error):
+                log.error("failed", rank=rank, exc_info=error)
+            slot.error.code = code_of(error).value[0]
+            slot.error.reason = reason_of(error)
+            slot.error.message = message_of(error)
+        return slot
+
+    async def _check_image(
+        self,
+        image: pb.GenerateImageRequest,
+        violations: Iterable[Violation],
+        has_both_products: bool,
+        at: str = "",
+    ) -> None:
+        found = list(violations)
+        if has_both_products:
+            text = "has both forms; exactly one of product_id and inline_product is required"
+            found.append(Violation(f"{at}product", text))
+        if packshot := image.inline_product.packshot:
+            loop = asyncio.get_running_loop()
+            fault = await loop.run_in_executor(self._workers, find_fault, packshot)
+            if fault is not None:
+                found.append(Violation(f"{at}inline_product.packshot", fault))
+        _refuse(found)
+
+
+async def _follow(
+    updates: Updates, answering: asyncio.Task[ImageResult]
+) -> AsyncIterator[pb.StreamImageResponse]:
+    """Accepted once, then the latest progress, until the answer is there. Raises its error."""
+    is_told = False
+    while not (answering.done() and is_told):
+        await updates.wait()
+        if answering.done():
+            answering.result()
+        if not is_told and (updates.is_accepted or answering.done()):
+            is_told = True
+            yield pb.StreamImageResponse(accepted=pb.Accepted(request_id=logs.current_request_id()))
+        if (progress := updates.take()) is not None:
+            yield pb.StreamImageResponse(progress=progress_to_proto(progress))
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    """Cancel those that still run, and wait until they have let go of what they held."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _bind(request_id: str, user_id: str) -> None:
+    is_good = 0 < len(request_id) <= 128 and request_id.isprintable()
+    logs.bind_request(request_id if is_good else logs.current_request_id(), user_id)
+
+
+def _refuse(violations: Iterable[Violation]) -> None:
+    found = tuple(violations)
+    if found:
+        raise InvalidRequest(*found)
+
+
+def _deadline_s(context: Context) -> float | None:
+    remaining_s: float | None = context.time_remaining()
+    return None if remaining_s is None else time.monotonic() + remaining_s

@@ -1,0 +1,148 @@
+"""The outermost layer of each call: its id, its log line, its metrics, its errors.
+
+Health and reflection pass by: they answer for themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from server import logs
+from server.doors.admission import Gate
+from server.doors.messages import source_of
+from server.doors.status import code_of, is_expected, message_of, reason_of, trailers_of
+from server.metrics import Metrics
+
+_REQUEST_ID = "x-request-id"
+_MAX_REQUEST_ID = 128
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler = Any  # grpc.RpcMethodHandler; its stubs know nothing of aio
+log = logs.logger(__name__)
+
+
+@dataclass(slots=True)
+class _Call:
+    method: str
+    request_id: str
+    started_s: float
+    source: str = "none"
+    is_inside: bool = False
+
+    def note(self, message: object) -> None:
+        source = source_of(message)
+        if source:
+            self.source = source if self.source in ("none", source) else "mixed"
+
+
+class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Guards the methods of `service`, full name with a slash in front of each method's."""
+
+    def __init__(self, service: str, gate: Gate, metrics: Metrics) -> None:
+        self._prefix = f"{service}/"
+        self._gate = gate
+        self._metrics = metrics
+
+    async def intercept_service(
+        self, continuation: Callable[..., Awaitable[Handler]], handler_call_details: Any
+    ) -> Handler:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method.lstrip("/")
+        if handler is None:
+            self._metrics.not_ours("UNIMPLEMENTED")
+            return None
+        if not method.startswith(self._prefix):
+            return handler
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._guard_stream(method, handler.unary_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._guard_unary(method, handler.unary_unary),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+    def _guard_unary(self, method: str, answer: Any) -> Any:
+        async def guarded(request: bytes, context: Context) -> Any:
+            async with self._attend(method, context) as call:
+                message = await answer(request, context)
+                call.note(message)
+            return message
+
+        return guarded
+
+    def _guard_stream(self, method: str, answer: Any) -> Any:
+        # It writes by itself rather than yield: a call cancelled while a message waits for a slow
+        # reader closes the generator below at once, not when the garbage collector finds it.
+        async def guarded(request: bytes, context: Context) -> None:
+            async with self._attend(method, context) as call:
+                async with aclosing(answer(request, context)) as messages:
+                    async for message in messages:
+                        call.note(message)
+                        await context.write(message)
+
+        return guarded
+
+    @asynccontextmanager
+    async def _attend(self, method: str, context: Context) -> AsyncIterator[_Call]:
+        call = _Call(method, _request_id(context), time.monotonic())
+        logs.bind_request(call.request_id)
+        context.set_trailing_metadata(((_REQUEST_ID, call.request_id),))
+        self._metrics.started(method)
+        failure: Exception | None = None
+        code = "OK"
+        try:
+            self._gate.enter()
+            call.is_inside = True
+            yield call
+        except asyncio.CancelledError:
+            # Always raised again: a handler that swallows it leaks memory in gRPC (grpc#43360).
+            code = "DEADLINE_EXCEEDED" if _is_expired(context) else "CANCELLED"
+            raise
+        except Exception as error:  # the last line of defence: nothing else may reach the wire
+            failure, code = error, code_of(error).name
+        finally:
+            self._finish(call, code, failure)
+        if failure is not None:
+            await _abort(context, failure, call.request_id)
+
+    def _finish(self, call: _Call, code: str, failure: Exception | None) -> None:
+        seconds = time.monotonic() - call.started_s
+        if call.is_inside:
+            self._gate.leave(seconds)
+        self._metrics.finished(call.method, code, call.source, seconds)
+        told = {"method": call.method, "code": code, "seconds": round(seconds, 4)}
+        if failure is not None and not is_expected(failure):
+            log.error("failed", exc_info=failure, **told)
+        elif failure is not None:
+            log.info("refused", reason=reason_of(failure), **told)
+        else:
+            log.info("answered", source=call.source, **told)
+
+
+async def _abort(context: Context, error: Exception, request_id: str) -> None:
+    trailers = ((_REQUEST_ID, request_id), *trailers_of(error, request_id))
+    await context.abort(code_of(error), message_of(error), trailers)
+
+
+def _request_id(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == _REQUEST_ID and isinstance(value, str) and 0 < len(value) <= _MAX_REQUEST_ID:
+            return value
+    return uuid.uuid4().hex
+
+
+def _is_expired(context: Context) -> bool:
+    remaining_s: float | None = context.time_remaining()
+    return remaining_s is not None and remaining_s <= 0

@@ -1,0 +1,175 @@
+"""Between protobuf and the core's nouns, both ways. Requests have been validated before.
+
+Absence becomes `None` or the default that the proto promises; an explicit zero stays a zero.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from etalage.v1 import images_pb2 as pb
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from server.core import (
+    Arm,
+    DeadlinePolicy,
+    EncodedImage,
+    ImageFormat,
+    ImageRequest,
+    ImageResult,
+    InlineProduct,
+    Mode,
+    OutputSpec,
+    Personalization,
+    Progress,
+    Reason,
+    SamplerName,
+    Source,
+)
+
+_MODES = {pb.MODE_PRESERVE: Mode.PRESERVE, pb.MODE_RESTYLE: Mode.RESTYLE}
+_SAMPLERS = {
+    pb.SAMPLER_EULER: SamplerName.EULER,
+    pb.SAMPLER_HEUN: SamplerName.HEUN,
+    pb.SAMPLER_DPMPP_2M: SamplerName.DPMPP_2M,
+}
+_FORMATS = {
+    pb.IMAGE_FORMAT_PNG: ImageFormat.PNG,
+    pb.IMAGE_FORMAT_WEBP: ImageFormat.WEBP,
+    pb.IMAGE_FORMAT_JPEG: ImageFormat.JPEG,
+}
+_POLICIES = {
+    pb.DEADLINE_POLICY_STRICT: DeadlinePolicy.STRICT,
+    pb.DEADLINE_POLICY_DEGRADE: DeadlinePolicy.DEGRADE,
+}
+_SOURCES: dict[Source, Any] = {
+    source: pb.Source.Value(f"SOURCE_{source.name}") for source in Source
+}
+_REASONS: dict[Reason, Any] = {
+    reason: pb.Personalization.Reason.Value(f"REASON_{reason.name}") for reason in Reason
+}
+_SAMPLERS_BACK = {sampler: number for number, sampler in _SAMPLERS.items()}
+
+
+def request_from_proto(
+    request: pb.GenerateImageRequest,
+    *,
+    deadline_s: float | None,
+    sampler: SamplerName = SamplerName.EULER,
+    preview_side: int = 0,
+) -> ImageRequest:
+    """`deadline_s` is on the monotonic clock; `sampler` is that of a request that names none."""
+    return ImageRequest(
+        product=_product(request),
+        user_id=request.user_id,
+        request_id=request.request_id,
+        mode=_MODES.get(request.mode, Mode.PRESERVE),
+        locale=request.locale or "en",
+        num_images=_optional(request, "num_images", 1),
+        seed=_optional(request, "seed"),
+        steps=_optional(request, "steps"),
+        sampler=_SAMPLERS.get(request.sampler, sampler),
+        product_scale=_optional(request.guidance, "product_scale"),
+        strength=_optional(request.guidance, "strength"),
+        output=_output(request.output),
+        deadline_policy=_POLICIES.get(request.deadline_policy, DeadlinePolicy.STRICT),
+        arm=Arm(request.experiment.arm) if request.HasField("experiment") else None,
+        preview_side=preview_side,
+        deadline_s=deadline_s,
+    )
+
+
+def slate_from_proto(
+    slate: pb.GenerateSlateRequest, *, deadline_s: float | None, sampler: SamplerName
+) -> Iterator[ImageRequest]:
+    """One request for each product, in the order of their ranks."""
+    shared = request_from_proto(slate.template, deadline_s=deadline_s, sampler=sampler)
+    for product_id in slate.product_ids:
+        yield dataclasses.replace(shared, product=product_id, request_id=slate.request_id)
+
+
+def result_to_proto(result: ImageResult, request_id: str) -> pb.GenerateImageResponse:
+    response = pb.GenerateImageResponse(
+        images=map(image_to_proto, result.images),
+        source=_SOURCES[result.source],
+        personalization=_personalization(result.personalization),
+        arm=result.arm.value,
+        steps=result.steps,
+        timings=[
+            pb.StageTiming(stage=stage, duration=_duration(seconds))
+            for stage, seconds in result.timings_s.items()
+        ],
+        request_id=request_id,
+    )
+    if result.model is not None:
+        response.model.CopyFrom(pb.Model(name=result.model.name, digest=result.model.digest))
+    if result.sampler is not None:
+        response.sampler = _SAMPLERS_BACK[result.sampler]
+    return response
+
+
+def image_to_proto(image: EncodedImage) -> pb.Image:
+    return pb.Image(
+        data=image.data,
+        mime_type=image.mime_type,
+        width=image.width,
+        height=image.height,
+        seed=image.seed,
+    )
+
+
+def progress_to_proto(progress: Progress) -> pb.Progress:
+    message = pb.Progress(step=progress.step, total_steps=progress.total_steps)
+    if progress.preview is not None:
+        message.preview.CopyFrom(image_to_proto(progress.preview))
+    return message
+
+
+def source_of(message: object) -> str:
+    """Where the images in a response come from, lower case; empty where there are none."""
+    if isinstance(message, pb.StreamImageResponse | pb.GenerateSlateResponse):
+        message = message.result if message.HasField("result") else None
+    if not isinstance(message, pb.GenerateImageResponse):
+        return ""
+    return pb.Source.Name(message.source).removeprefix("SOURCE_").lower()
+
+
+def _product(request: pb.GenerateImageRequest) -> str | InlineProduct:
+    if request.WhichOneof("product") != "inline_product":
+        return request.product_id
+    inline = request.inline_product
+    return InlineProduct(inline.title, inline.packshot, dict(inline.attributes))
+
+
+def _output(output: pb.OutputSpec) -> OutputSpec:
+    default = OutputSpec()
+    return OutputSpec(
+        format=_FORMATS.get(output.format, default.format),
+        quality=_optional(output, "quality", default.quality),
+        longest_side=_optional(output, "longest_side", default.longest_side),
+    )
+
+
+def _personalization(personalization: Personalization) -> pb.Personalization:
+    return pb.Personalization(
+        applied=personalization.applied,
+        reason=_REASONS[personalization.reason],
+        feature_service=personalization.feature_service,
+        feature_fingerprint=personalization.feature_fingerprint,
+        feature_ages={
+            view: _duration(age_s) for view, age_s in personalization.feature_ages_s.items()
+        },
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration
+
+
+def _optional(message: Message, name: str, default: Any = None) -> Any:
+    return getattr(message, name) if message.HasField(name) else default

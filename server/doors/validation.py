@@ -1,0 +1,148 @@
+"""Finds every wrong field of a request, and names each by its path in the message.
+
+These functions look at messages only; whether packshot bytes are an image is found in packshots.py,
+because that takes long.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from etalage.v1 import images_pb2 as pb
+from google.protobuf.message import Message
+
+from server.core import Arm
+from server.doors.locales import is_language_tag
+from server.errors import Violation
+
+Violations = Iterator[Violation]
+
+MAX_REQUEST_ID = 128
+MAX_ID = 256
+MAX_TITLE = 512
+MAX_ATTRIBUTES = 32
+MAX_ATTRIBUTE = 256
+MAX_IMAGES = 8
+MAX_STEPS = 100
+MAX_SLATE = 100
+_MAX_SEED = 2**64 - 1
+
+
+def check_image(request: pb.GenerateImageRequest, at: str = "") -> Violations:
+    """Wrong fields of what to make; `at` is where it lies in the whole message, e.g. "image."."""
+    yield from _check_product(request, at)
+    yield from _check_text(request.request_id, MAX_REQUEST_ID, f"{at}request_id")
+    yield from _check_options(request, at)
+
+
+def check_stream(request: pb.StreamImageRequest) -> Violations:
+    yield from check_image(request.image, "image.")
+    yield from _check_number(request, "preview_side", 0, 256)
+
+
+def check_slate(request: pb.GenerateSlateRequest) -> Violations:
+    yield from _check_text(request.request_id, MAX_REQUEST_ID, "request_id")
+    yield from _check_ranking(request.product_ids)
+    template = request.template
+    if template.WhichOneof("product") is not None:
+        field = template.WhichOneof("product")
+        yield Violation(f"template.{field}", "must be unset: the slate's product_ids say it")
+    if template.request_id:
+        yield Violation("template.request_id", "must be unset: the slate has its own")
+    if template.HasField("num_images") and template.num_images != 1:
+        yield Violation("template.num_images", f"is {template.num_images}; must be 1 or unset")
+    yield from _check_options(template, "template.", is_slate=True)
+
+
+def _check_ranking(product_ids: Iterable[str]) -> Violations:
+    ids = list(product_ids)
+    if not 1 <= len(ids) <= MAX_SLATE:
+        yield Violation("product_ids", f"has {len(ids)} products; must have 1 to {MAX_SLATE}")
+    first_rank: dict[str, int] = {}
+    for rank, product_id in enumerate(ids[:MAX_SLATE]):
+        field = f"product_ids[{rank}]"
+        if not product_id:
+            yield Violation(field, "is empty")
+        elif product_id in first_rank:
+            yield Violation(field, f"repeats product_ids[{first_rank[product_id]}]")
+        yield from _check_text(product_id, MAX_ID, field)
+        first_rank.setdefault(product_id, rank)
+
+
+def _check_product(request: pb.GenerateImageRequest, at: str) -> Violations:
+    form = request.WhichOneof("product")
+    if form == "inline_product":
+        yield from _check_inline(request.inline_product, f"{at}inline_product.")
+    elif not request.product_id:
+        yield Violation(f"{at}product", "exactly one of product_id and inline_product is required")
+    else:
+        yield from _check_text(request.product_id, MAX_ID, f"{at}product_id")
+
+
+def _check_inline(product: pb.InlineProduct, at: str) -> Violations:
+    if not product.title.strip():
+        yield Violation(f"{at}title", "is empty")
+    yield from _check_text(product.title, MAX_TITLE, f"{at}title")
+    if not product.packshot:
+        yield Violation(f"{at}packshot", "is empty; a PNG, WebP or JPEG image is required")
+    if len(product.attributes) > MAX_ATTRIBUTES:
+        text = f"has {len(product.attributes)} entries; at most {MAX_ATTRIBUTES} are allowed"
+        yield Violation(f"{at}attributes", text)
+        return
+    for name, value in product.attributes.items():
+        if max(len(name), len(value)) > MAX_ATTRIBUTE:
+            text = f"has an entry of more than {MAX_ATTRIBUTE} characters: {name[:20]!r}"
+            yield Violation(f"{at}attributes", text)
+
+
+def _check_options(request: pb.GenerateImageRequest, at: str, is_slate: bool = False) -> Violations:
+    yield from _check_text(request.user_id, MAX_ID, f"{at}user_id")
+    for field in ("mode", "deadline_policy", "sampler"):
+        yield from _check_enum(request, field, at)
+    if request.locale and not is_language_tag(request.locale):
+        text = f"{request.locale[:40]!r} is no BCP 47 language tag such as 'pt-BR'"
+        yield Violation(f"{at}locale", text)
+    if not is_slate:
+        yield from _check_number(request, "num_images", 1, MAX_IMAGES, at)
+    yield from _check_number(request, "steps", 1, MAX_STEPS, at)
+    yield from _check_seed(request, at)
+    yield from _check_number(request.guidance, "product_scale", 0, 4, f"{at}guidance.")
+    yield from _check_number(request.guidance, "strength", 0, 1, f"{at}guidance.")
+    yield from _check_enum(request.output, "format", f"{at}output.")
+    yield from _check_number(request.output, "quality", 1, 100, f"{at}output.")
+    yield from _check_number(request.output, "longest_side", 32, 2048, f"{at}output.")
+    arms = [arm.value for arm in Arm]
+    if request.HasField("experiment") and request.experiment.arm not in arms:
+        text = f"{request.experiment.arm[:40]!r} is none of {', '.join(arms)}"
+        yield Violation(f"{at}experiment.arm", text)
+
+
+def _check_seed(request: pb.GenerateImageRequest, at: str) -> Violations:
+    num_more = max(0, min(request.num_images, MAX_IMAGES) - 1)
+    if request.HasField("seed") and request.seed + num_more > _MAX_SEED:
+        yield Violation(f"{at}seed", "the seeds of the further images pass 2^64 - 1")
+
+
+def _check_text(text: str, max_characters: int, field: str) -> Violations:
+    if len(text) > max_characters:
+        yield Violation(field, f"has {len(text)} characters; at most {max_characters} are allowed")
+
+
+def _check_number(
+    message: Message, name: str, lowest: int, highest: int, at: str = ""
+) -> Violations:
+    field = message.DESCRIPTOR.fields_by_name[name]
+    if field.has_presence and not message.HasField(name):
+        return
+    value: Any = getattr(message, name)
+    if math.isnan(value) or not lowest <= value <= highest:
+        yield Violation(f"{at}{name}", f"is {value:.6g}; must be from {lowest} to {highest}")
+
+
+def _check_enum(message: Message, name: str, at: str) -> Violations:
+    number = getattr(message, name)
+    enum = message.DESCRIPTOR.fields_by_name[name].enum_type
+    if enum is not None and number not in enum.values_by_number:
+        yield Violation(f"{at}{name}", f"{number} is no {enum.name}")

@@ -1,0 +1,225 @@
+"""What Prometheus sees: our own registry on a port of its own. No other module imports its client.
+
+Import this module before Feast: Feast turns prometheus_client into multiprocess mode where it is
+the first to import it, and Metrics refuses to start in that mode.
+
+`Metrics` is the observer of the features' reads (read_seconds, missing, age) and of the sampling
+engine (tick, steps, wasted, queued, queue_seconds, refused).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Generic, Protocol, TypeVar
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+    values,
+)
+
+_OTHER = "other"
+_MAX_CHILDREN = 200  # label sets of one metric
+
+_REQUEST_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 20, 40, 80)
+_STAGE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_TICK_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5)
+_READ_S = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.002,
+    0.003,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+)
+_AGE_S = (1, 10, 60, 300, 900, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 2592000, 7776000)
+_ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
+
+_Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
+
+
+class MultiprocessMode(RuntimeError):
+    """prometheus_client is in multiprocess mode, in which our registry would stay empty."""
+
+
+class _Children(Generic[_Metric]):
+    """The children of one metric, cached by their label values and bounded in number."""
+
+    def __init__(self, metric: _Metric, num_labels: int) -> None:
+        self._metric: _Metric = metric
+        self._by_labels: dict[tuple[str, ...], _Metric] = {} if num_labels else {(): metric}
+
+    def __call__(self, *labels: str) -> _Metric:
+        child = self._by_labels.get(labels)
+        if child is None:
+            if len(self._by_labels) >= _MAX_CHILDREN:
+                labels = tuple(_OTHER for _ in labels)
+            child = self._by_labels[labels] = self._metric.labels(*labels)
+        return child
+
+
+class _Instruments:
+    """Makes metrics with our prefix in our registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def counter(self, name: str, text: str, *labels: str) -> _Children[Counter]:
+        counter = Counter(f"etalage_{name}", text, labels, registry=self._registry)
+        return _Children(counter, len(labels))
+
+    def gauge(self, name: str, text: str, *labels: str) -> _Children[Gauge]:
+        gauge = Gauge(f"etalage_{name}", text, labels, registry=self._registry)
+        return _Children(gauge, len(labels))
+
+    def histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
+    ) -> _Children[Histogram]:
+        histogram = Histogram(
+            f"etalage_{name}", text, labels, registry=self._registry, buckets=buckets
+        )
+        return _Children(histogram, len(labels))
+
+
+class _Server(Protocol):
+    server_port: int
+
+    def shutdown(self) -> None: ...
+
+    def server_close(self) -> None: ...
+
+
+class Metrics:
+    """All metrics of one server. `methods` are those that may become a label.
+
+    Raises MultiprocessMode.
+    """
+
+    def __init__(self, methods: Iterable[str] = ()) -> None:
+        if values.ValueClass.__name__ != "MutexValue":
+            raise MultiprocessMode(
+                "prometheus_client is in multiprocess mode: unset PROMETHEUS_MULTIPROC_DIR, "
+                "and import server.metrics before feast"
+            )
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self._methods = frozenset(methods)
+        self._server: _Server | None = None
+        new = _Instruments(self.registry)
+        counter, gauge, histogram = new.counter, new.gauge, new.histogram
+        self._requests = counter("requests_total", "Requests answered.", "method", "code", "source")
+        self._in_flight = gauge("requests_in_flight", "Requests being worked on.", "method")
+        self._request_s = histogram(
+            "request_seconds", "From arrival to last byte.", _REQUEST_S, "method"
+        )
+        self._refusals = counter(
+            "admission_refusals_total", "Requests refused for load or state.", "reason"
+        )
+        self._stage_s = histogram("stage_seconds", "Stages of requests.", _STAGE_S, "stage")
+        self._personalization = counter(
+            "personalization_total", "Why shoppers took part or did not.", "reason"
+        )
+        self._model = Info("etalage_model", "The model that samples.", registry=self.registry)
+        self._queue_depth = gauge("queue_depth", "Rows that wait for the engine.")
+        self._queue_s = histogram("queue_seconds", "Wait of rows for their first tick.", _STAGE_S)
+        self._rows = histogram("rows_per_forward", "Rows that shared a forward.", _ROWS)
+        self._tick_s = histogram("tick_seconds", "Forwards by bucket.", _TICK_S, "bucket")
+        self._steps = counter("steps_total", "Steps sampled.")
+        self._wasted = counter("steps_wasted_total", "Steps sampled for images nobody got.")
+        self._read_s = histogram("feature_read_seconds", "Feature reads.", _READ_S, "view")
+        self._missing = counter(
+            "feature_missing_total", "Feature rows that could not be used.", "view", "reason"
+        )
+        self._age_s = histogram("feature_age_seconds", "Age of rows when read.", _AGE_S, "view")
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def serve(self, host: str, port: int) -> int:
+        """Open the scrape port, 0 for a free one, and return it. Raises OSError."""
+        self._server, _ = start_http_server(port, addr=host, registry=self.registry)
+        return self._server.server_port
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    # the door
+
+    def method(self, name: str) -> str:
+        """The label of a method; `other` for what is not ours."""
+        return name if name in self._methods else _OTHER
+
+    def started(self, method: str) -> None:
+        self._in_flight(self.method(method)).inc()
+
+    def finished(self, method: str, code: str, source: str, seconds: float) -> None:
+        label = self.method(method)
+        self._in_flight(label).dec()
+        self._requests(label, code, source).inc()
+        self._request_s(label).observe(seconds)
+
+    def not_ours(self, code: str) -> None:
+        """A call of a method that nobody implements."""
+        self._requests(_OTHER, code, "none").inc()
+
+    # the pipeline
+
+    def stages(self, timings_s: Mapping[str, float]) -> None:
+        for stage, seconds in timings_s.items():
+            self._stage_s(stage).observe(seconds)
+
+    def personalization(self, reason: str) -> None:
+        self._personalization(reason).inc()
+
+    def model(self, name: str, digest: str) -> None:
+        self._model.info({"name": name, "digest": digest})
+
+    # the sampling engine
+
+    def tick(self, bucket: int, num_rows: int, seconds: float) -> None:
+        self._tick_s(str(bucket)).observe(seconds)
+        self._rows().observe(num_rows)
+
+    def steps(self, count: int) -> None:
+        self._steps().inc(count)
+
+    def wasted(self, count: int) -> None:
+        self._wasted().inc(count)
+
+    def queued(self, count: int) -> None:
+        """How many rows wait now."""
+        self._queue_depth().set(count)
+
+    def queue_seconds(self, seconds: float) -> None:
+        self._queue_s().observe(seconds)
+
+    def refused(self, reason: str) -> None:
+        self._refusals(reason).inc()
+
+    # the features
+
+    def read_seconds(self, view: str, seconds: float) -> None:
+        self._read_s(view).observe(seconds)
+
+    def missing(self, view: str, reason: str) -> None:
+        self._missing(view, reason).inc()
+
+    def age(self, view: str, seconds: float) -> None:
+        self._age_s(view).observe(seconds)

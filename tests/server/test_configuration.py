@@ -1,0 +1,51 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from server.configuration import Configuration, EngineSlice, ServerSlice, settings
+
+
+def test_the_defaults_hold_and_the_environment_does_not_enter_by_itself(monkeypatch):
+    monkeypatch.setenv("ETALAGE_SERVER__PORT", "1")
+    assert Configuration().server.port == 50051
+    assert Configuration().server.host == "127.0.0.1"
+
+
+def test_nothing_of_it_can_be_changed():
+    configuration = Configuration()
+    with pytest.raises(ValidationError):
+        configuration.server = ServerSlice(port=1)
+    with pytest.raises(ValidationError):
+        configuration.server.port = 1
+
+
+def test_every_setting_is_explained_and_every_number_has_a_range():
+    for slice_name, name, field in settings():
+        assert field.description, f"{slice_name}.{name}"
+        if field.annotation in (int, float):
+            bounds = {bound for each in field.metadata for bound in ("ge", "gt", "le")
+                      if getattr(each, bound, None) is not None}  # fmt: skip
+            assert len(bounds) == 2, f"{slice_name}.{name}"
+        if name.endswith("_s"):
+            assert field.json_schema_extra == {"unit": "seconds"}
+        if name.endswith("_bytes"):
+            assert field.json_schema_extra == {"unit": "bytes"}
+
+
+@pytest.mark.parametrize("buckets", [(), (0, 1), (2, 1), (1, 1)])
+def test_buckets_are_positive_and_rising(buckets):
+    with pytest.raises(ValidationError):
+        EngineSlice(buckets=buckets)
+
+
+def test_it_costs_no_heavy_import():
+    code = (
+        "import sys, server.commands.settings, server.__main__;"
+        "print([m for m in ('torch', 'feast', 'grpc', 'numpy', 'PIL') if m in sys.modules])"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.strip() == "[]"
