@@ -5,6 +5,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 PROTOS := $(sort $(wildcard protos/etalage/v1/*.proto))
 STUBS := clients/python
+BENCHMARKS := features
 
 export HF_HUB_OFFLINE ?= 1
 
@@ -47,3 +48,20 @@ check-stubs: setup
 
 stubs: setup  ## generate the Python stubs from protos/
 	$(PY) -m grpc_tools.protoc -I protos --python_out=$(STUBS) --pyi_out=$(STUBS) --grpc_python_out=$(STUBS) $(PROTOS)
+
+ARTWORKS := out/artworks
+NPM := out/npm
+
+dataset: setup  ## fetch the four artists' sets and render catalogue and artworks anew
+	mkdir -p $(NPM)
+	npm install --silent --no-audit --no-fund --prefix $(NPM) $$($(PY) -m features.world.build --packages)
+	$(PY) -m features.world.build --npm $(NPM)/node_modules --artworks $(ARTWORKS)
+
+train: setup  ## train the embedded model into out/checkpoint; needs make dataset
+	$(PY) -m diffusion.training --artworks $(ARTWORKS) --run out/train --out out/checkpoint
+
+bench: setup  ## run all benchmarks; JSON under out/bench/
+	for name in $(BENCHMARKS); do $(PY) -m benchmarks.$$name || exit 1; done
+
+clean:  ## remove what can be made again
+	rm -rf out build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,1 +1,14 @@
-"""How an image is made."""
+"""How an image is made. Runs with torch, diffusers and transformers, without Feast and gRPC.
+
+palettes, shapes, props, scenery, scenes   what surroundings look like
+treatments                                 renderings of a packshot
+cutout, composition                        where the product is, where it stands, how it is put there
+taste                                      clicks → a shopper's embedding
+encoders                                   pictures and titles → one space
+autoencoder, transformer                   the networks of the embedded default
+fusion                                     product and shopper → conditions of a row
+denoiser                                   the one signature, and adapters to it
+guidance, noise, samplers                  how a row walks from noise to image
+model, checkpoint                          all of it from one folder; `default` is that folder
+training                                   how the folder was made
+"""

@@ -96,6 +96,7 @@ def fit_deadline(
     if may_degrade(request) and num_steps >= defaults.min_steps:
         plan = plan_steps(request, model, num_steps)
         return [replace(row, plan=plan) for row in rows]
+    engine.observer.refused("deadline")
     if engine.num_rows and left_s > 0 and not may_degrade(request):
         raise Overloaded(wanted_s - left_s)
     raise DeadlineExceeded("the deadline is nearer than the sampling is long")

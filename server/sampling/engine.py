@@ -64,7 +64,7 @@ class Engine:
         self.model = model
         self.limits = limits or EngineLimits()
         self.pace = Pace(self.limits.buckets)
-        self._observer = observer or Silence()
+        self.observer = observer or Silence()
         self._clock = clock
         self._scheduler: Scheduler[Row] = Scheduler(self.pace.largest, self.limits.patience_s)
         self._incoming: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
@@ -111,7 +111,7 @@ class Engine:
             raise Unavailable("the sampling engine is not running", "ENGINE_STOPPED")
         with self._num_rows_lock:
             if self._num_rows + len(requests) > self.limits.max_rows:
-                self._observer.refused("queue_full")
+                self.observer.refused("queue_full")
                 raise Overloaded(self.predict_s(requests[:1]))
             self._num_rows += len(requests)
         loop = asyncio.get_running_loop()
@@ -145,14 +145,17 @@ class Engine:
         return Row.start(request, ticket, key, shape, device, self._clock())
 
     def _run(self) -> None:
-        with torch.inference_mode():
-            while not self._is_closing:
-                self._take_in()
-                self._drop_dead()
-                if batch := self._scheduler.next_batch():
-                    self._step(batch)
-        self._decoder.stop()
-        self._abandon()
+        try:
+            with torch.inference_mode():
+                while not self._is_closing:
+                    self._take_in()
+                    self._drop_dead()
+                    if batch := self._scheduler.next_batch():
+                        self._step(batch)
+        finally:  # also where the loop itself broke: nobody may wait for a dead thread
+            self._is_closing = True
+            self._decoder.stop()
+            self._abandon()
 
     def _take_in(self) -> None:
         """All that came since the last tick; waits only where there is nothing else to do."""
@@ -168,7 +171,7 @@ class Engine:
             for row in ticket.rows:
                 self._scheduler.add(row)
             wait = False
-        self._observer.queued(sum(not row.num_ticks_done for row in self._scheduler.rows()))
+        self.observer.queued(sum(not row.num_ticks_done for row in self._scheduler.rows()))
 
     def _drop_dead(self) -> None:
         now_s = self._clock()
@@ -184,7 +187,7 @@ class Engine:
         self._tickets.discard(ticket)
         for row in ticket.rows:
             self._scheduler.remove(row)
-            self._observer.wasted(row.num_ticks_done)
+            self.observer.wasted(row.num_ticks_done)
         self._forget(len(ticket.rows))
 
     def _forget(self, num_rows: int) -> None:
@@ -196,13 +199,13 @@ class Engine:
         for row in batch:
             if not row.num_ticks_done:
                 row.ticket.queue_s = now_s - row.submitted_s
-                self._observer.queue_seconds(row.ticket.queue_s)
+                self.observer.queue_seconds(row.ticket.queue_s)
         try:
             self._advance(batch)
         except Exception as error:  # whatever a model raises must cost its own row only
             self._isolate(batch, error)
             return
-        self._observer.steps(len(batch))
+        self.observer.steps(len(batch))
         for ticket in dict.fromkeys(row.ticket for row in batch):
             ticket.report_step()
             if all(row.is_finished for row in ticket.rows):
@@ -244,7 +247,7 @@ class Engine:
             row.x, row.h, row.denoised = state
             row.num_ticks_done += 1
         self.pace.record(bucket, elapsed_s)
-        self._observer.tick(bucket, len(terms), elapsed_s)
+        self.observer.tick(bucket, len(terms), elapsed_s)
 
     def _hand_over(self, ticket: Ticket) -> None:
         self._tickets.discard(ticket)

@@ -1,0 +1,221 @@
+"""The way of a request with the real model and engine; only what the store answers is scripted."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffusion.checkpoint import DEFAULT_CHECKPOINT
+from diffusion.model import ProductDiffusion
+from features.records import FeaturesUnavailable, Product, ProductUnknown, Shopper, Status
+from server.commands.building import warm_request
+from server.core import (
+    Accepted,
+    Arm,
+    DeadlinePolicy,
+    ImageRequest,
+    InlineProduct,
+    Mode,
+    OutputSpec,
+    Progress,
+    Reason,
+    Source,
+)
+from server.errors import DeadlineExceeded, InvalidRequest, Overloaded, Unavailable
+from server.pipeline import Pipeline
+from server.rows import Defaults
+from server.sampling.engine import Engine, EngineLimits
+
+WORLD = Path("features/world")
+WIDTH = 128
+SMALL = OutputSpec(longest_side=64)
+
+
+class ScriptedReader:
+    """Answers what the test says, as features/reader.py would."""
+
+    service, fingerprint = "personalization_v1", "0123456789abcdef"
+
+    def __init__(self) -> None:
+        self.shopper = Shopper(Status.FOUND, taste(1), consent=True)
+        self.users: list[str] = []
+        self.packshot = str(WORLD / "packshots" / "backpack.webp")
+
+    async def read_shopper(self, user_id: str, *, timeout_s: float) -> Shopper:
+        self.users.append(user_id)
+        return self.shopper
+
+    async def read_product(self, product_id: str, *, timeout_s: float) -> Product:
+        if product_id == "unknown":
+            raise ProductUnknown(product_id)
+        if product_id == "unavailable":
+            raise FeaturesUnavailable(product_id, "timeout")
+        titles = {"en": "backpack", "de": "Rucksack"}
+        return Product(product_id, titles, "bag", self.packshot, taste(8), taste(9), {})
+
+
+def taste(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=WIDTH).astype(np.float32) * 0.08
+
+
+@pytest.fixture(scope="module")
+def model() -> ProductDiffusion:
+    return ProductDiffusion.load(DEFAULT_CHECKPOINT)
+
+
+@pytest.fixture
+def engine(model):
+    engine = Engine(model, EngineLimits(buckets=(1, 2, 4, 8), max_rows=8))
+    engine.start(warm_request(model))
+    yield engine
+    engine.close()
+    assert engine.num_rows == 0
+
+
+@pytest.fixture
+def reader() -> ScriptedReader:
+    return ScriptedReader()
+
+
+@pytest.fixture
+def pipeline(reader, model, engine):
+    with ThreadPoolExecutor(2) as workers:
+        yield Pipeline(reader, model, engine, workers, Defaults())
+
+
+def ask(**changes) -> ImageRequest:
+    return replace(ImageRequest("backpack", user_id="u", steps=2, output=SMALL), **changes)
+
+
+DEGRADED = [
+    (Shopper(Status.MISSING), Reason.UNKNOWN_USER),
+    (Shopper(Status.STALE, consent=True), Reason.STALE),
+    (Shopper(Status.INVALID, consent=True), Reason.INVALID_FEATURES),
+    (Shopper(Status.UNAVAILABLE), Reason.FEATURES_UNAVAILABLE),
+    (Shopper(Status.FOUND, taste(1), consent=False), Reason.NO_CONSENT),
+]
+
+
+@pytest.mark.parametrize(("shopper", "reason"), DEGRADED, ids=lambda value: str(value)[:24])
+async def test_whatever_is_missing_gives_exactly_the_generic_image(
+    pipeline, reader, shopper, reason
+):
+    generic = await pipeline.generate(ask(arm=Arm.GENERIC))
+    reader.shopper = shopper
+    result = await pipeline.generate(ask())
+    assert result.personalization.reason is reason
+    assert result.images == generic.images
+    assert result.arm is Arm.PERSONALIZED
+
+
+async def test_a_known_shopper_changes_the_image(pipeline):
+    generic = await pipeline.generate(ask(arm=Arm.GENERIC, seed=1))
+    personal = await pipeline.generate(ask(seed=1))
+    assert personal.personalization.applied
+    assert personal.images[0].data != generic.images[0].data
+
+
+@pytest.mark.parametrize("change", [{"strength": 0.0}, {"arm": Arm.GENERIC}, {"user_id": ""}])
+async def test_nobody_is_read_who_may_not_take_part(pipeline, reader, change):
+    await pipeline.generate(ask(**change))
+    assert reader.users == []
+
+
+async def test_unset_seeds_are_stable_and_differ_by_image_number(pipeline):
+    first, again = [await pipeline.generate(ask(num_images=3)) for _ in range(2)]
+    seeds = [image.seed for image in first.images]
+    assert seeds == [image.seed for image in again.images]
+    assert len(set(seeds)) == 3
+
+
+async def test_seed_zero_is_a_seed_and_images_count_up_from_it(pipeline):
+    result = await pipeline.generate(ask(seed=0, num_images=3))
+    assert [image.seed for image in result.images] == [0, 1, 2]
+
+
+async def test_the_product_is_untouched_in_preserve_and_not_in_restyle(pipeline):
+    output = OutputSpec(longest_side=256)
+    kept, drawn = [
+        np.asarray(Image.open(io.BytesIO(result.images[0].data))).astype(int)
+        for result in [await pipeline.generate(ask(mode=mode, output=output)) for mode in Mode]
+    ]
+    original = await pipeline.generate(ask(arm=Arm.ORIGINAL, output=output))
+    assert original.source is Source.ORIGINAL
+    assert np.abs(kept - drawn).max() > 8
+
+
+async def test_events_come_in_order(pipeline):
+    events: list[object] = []
+    await pipeline.generate(ask(steps=4), events.append)
+    assert isinstance(events[0], Accepted)
+    assert [e.step for e in events[1:] if isinstance(e, Progress)] == [1, 2, 3, 4]
+
+
+async def test_a_deadline_too_near_is_refused_before_sampling(pipeline, engine):
+    with pytest.raises(DeadlineExceeded):
+        await pipeline.generate(ask(steps=100, deadline_s=time.monotonic() + 0.12))
+    assert engine.num_rows == 0
+
+
+async def test_degrading_takes_fewer_steps_first_and_the_packshot_last(pipeline, engine):
+    degrade = DeadlinePolicy.DEGRADE
+    tick_s = engine.pace.tick_s(1)
+    near = time.monotonic() + Defaults().finish_s + 50 * tick_s
+    fewer = await pipeline.generate(ask(steps=100, deadline_s=near, deadline_policy=degrade))
+    assert fewer.steps < 100
+    now = await pipeline.generate(
+        ask(steps=100, deadline_s=time.monotonic(), deadline_policy=degrade)
+    )
+    assert (now.source, now.steps, now.model) == (Source.ORIGINAL, 0, None)
+
+
+async def test_more_rows_than_fit_are_refused_with_a_pause(pipeline):
+    crowd = [pipeline.generate(ask(num_images=4, steps=10, seed=i)) for i in range(4)]
+    outcomes = await asyncio.gather(*crowd, return_exceptions=True)
+    refused = [o for o in outcomes if isinstance(o, Overloaded)]
+    assert len(refused) == 2
+    assert all(o.retry_after_s > 0 for o in refused)
+
+
+async def test_cancelling_the_request_frees_its_rows(pipeline, engine):
+    task = asyncio.create_task(pipeline.generate(ask(steps=100, num_images=4)))
+    while not engine.num_rows:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    deadline = time.monotonic() + 5
+    while engine.num_rows:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("product", "error"), [("unknown", ProductUnknown), ("unavailable", FeaturesUnavailable)]
+)
+async def test_a_product_that_cannot_be_read_is_told_as_what_it_is(pipeline, product, error):
+    with pytest.raises(error):
+        await pipeline.generate(ask(product=product))
+
+
+async def test_a_packshot_that_is_gone_is_not_the_callers_fault(pipeline, reader):
+    reader.packshot = "no/such/file.webp"
+    with pytest.raises(Unavailable) as caught:
+        await pipeline.generate(ask())
+    assert caught.value.reason == "PACKSHOT_UNAVAILABLE"
+
+
+async def test_an_inline_product_on_which_nothing_can_be_seen_is(pipeline):
+    file = io.BytesIO()
+    Image.new("RGBA", (20, 20)).save(file, "PNG")
+    with pytest.raises(InvalidRequest) as caught:
+        await pipeline.generate(ask(product=InlineProduct("nothing", file.getvalue(), {})))
+    assert [v.field for v in caught.value.violations] == ["inline_product.packshot"]

@@ -1,0 +1,254 @@
+"""The way end to end: a real server process, its real features and model, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import random
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from etalage import (
+    AsyncClient,
+    Client,
+    EtalageError,
+    InvalidArgument,
+    NotFound,
+    Product,
+    Progress,
+    Result,
+)
+from tests.way.conftest import Running
+
+PRODUCT = "backpack"
+
+
+def pixels(result: Result) -> np.ndarray:
+    image = Image.open(io.BytesIO(result.image.data)).convert("RGB")
+    return np.asarray(image).astype(np.int16)
+
+
+def shoppers(running: Running) -> list[str]:
+    return list(running.shoppers.tastes)
+
+
+def test_a_known_shopper_gets_a_personalized_image_that_accounts_for_itself(client, running):
+    result = client.generate(PRODUCT, user=shoppers(running)[0], seed=7)
+    assert result.personalization.applied
+    assert result.personalization.reason == "applied"
+    assert result.personalization.feature_service == "personalization_v1"
+    assert len(result.personalization.feature_fingerprint) == 16
+    assert set(result.personalization.feature_ages_s) >= {"user_profile"}
+    assert result.arm == "personalized"
+    assert result.source == "generated"
+    assert result.model is not None and len(result.model.digest) == 16
+    assert result.steps == 20
+    stages = ["read", "fuse", "queue", "sample", "decode", "compose", "encode"]
+    assert list(result.timings_ms) == stages
+    assert result.image.seed == 7
+    assert pixels(result).shape == (512, 512, 3)
+
+
+def test_the_same_seed_and_shopper_twice_give_identical_bytes(client, running):
+    first, second = (
+        client.generate(PRODUCT, user=shoppers(running)[0], seed=0, steps=6) for _ in range(2)
+    )
+    assert first.image.data == second.image.data
+
+
+def test_different_tastes_give_different_surroundings(client, running):
+    seen = [pixels(client.generate(PRODUCT, user=u, seed=3)) for u in shoppers(running)[:3]]
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert np.abs(seen[a] - seen[b])[:100].mean() > 8
+
+
+def test_strength_zero_anonymous_no_consent_and_generic_give_identical_images(client, running):
+    known = shoppers(running)[0]
+    zero = client.generate(PRODUCT, user=known, strength=0.0, steps=5)
+    anonymous = client.generate(PRODUCT, steps=5)
+    silent = client.generate(PRODUCT, user=running.shoppers.no_consent, steps=5)
+    cold = client.generate(PRODUCT, user=running.shoppers.cold_start, steps=5)
+    stranger = client.generate(PRODUCT, user="nobody-knows-me", steps=5)
+    generic = client.generate(PRODUCT, user=known, arm="generic", steps=5)
+    reasons = [r.personalization.reason for r in (zero, anonymous, silent, cold, stranger)]
+    assert reasons == ["strength_zero", "anonymous", "no_consent", "unknown_user", "unknown_user"]
+    images = {r.image.data for r in (zero, anonymous, silent, cold, stranger, generic)}
+    assert len(images) == 1
+    assert not any(r.personalization.applied for r in (zero, anonymous, silent, cold, stranger))
+
+
+async def test_changing_shopper_b_leaves_image_a_alone(async_client, running):
+    a, b, c = shoppers(running)[:3]
+
+    async def beside(other: str) -> Result:
+        mine, _ = await asyncio.gather(
+            async_client.generate(PRODUCT, user=a, seed=11, steps=8),
+            async_client.generate(PRODUCT, user=other, seed=12, steps=8, strength=1.0),
+        )
+        return mine
+
+    with_b, with_c = await beside(b), await beside(c)
+    assert np.abs(pixels(with_b) - pixels(with_c)).max() <= 1
+
+
+async def test_64_requests_of_mixed_steps_samplers_and_strengths_all_come_back_right(
+    async_client, running
+):
+    rng = random.Random(5)
+    asked = [
+        {
+            "user": rng.choice([*shoppers(running), ""]),
+            "seed": rng.randrange(4),
+            "steps": rng.choice([2, 3, 5, 8]),
+            "strength": rng.choice([0.0, 0.5, 1.0]),
+            "sampler": rng.choice(["euler", "heun", "dpmpp_2m"]),
+            "longest_side": 64,
+        }
+        for _ in range(64)
+    ]
+    crowd = await asyncio.gather(*(async_client.generate(PRODUCT, **each) for each in asked))
+    assert [r.steps for r in crowd] == [each["steps"] for each in asked]
+    assert [r.sampler for r in crowd] == [each["sampler"] for each in asked]
+    for number in rng.sample(range(64), 8):
+        alone = await async_client.generate(PRODUCT, **asked[number])
+        assert np.abs(pixels(alone) - pixels(crowd[number])).max() <= 1
+
+
+async def test_a_cancelled_stream_frees_its_row_within_one_tick(async_client, running):
+    async def stream() -> None:
+        async for event in async_client.stream(PRODUCT, steps=100, seed=1):
+            if isinstance(event, Progress) and event.step >= 3:
+                return
+
+    before = running.metric("etalage_steps_wasted_total")
+    await stream()
+    deadline = time.monotonic() + 10
+    while (wasted := running.metric("etalage_steps_wasted_total") - before) == 0:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    steps_then = running.metric("etalage_steps_total")
+    await asyncio.sleep(0.5)
+    assert running.metric("etalage_steps_total") == steps_then
+    assert 3 <= wasted < 100
+
+
+def test_a_stream_tells_accepted_then_rising_progress_with_previews_then_the_result(client):
+    events = list(client.stream(PRODUCT, steps=10, seed=1, preview_side=64))
+    assert type(events[0]).__name__ == "Accepted"
+    progress = [e for e in events if isinstance(e, Progress)]
+    assert progress
+    assert all(a.step < b.step for a, b in zip(progress, progress[1:], strict=False))
+    assert all(e.total_steps == 10 for e in progress)
+    preview = next(e.preview for e in progress if e.preview)
+    assert max(preview.width, preview.height) == 64
+    assert isinstance(events[-1], Result)
+
+
+def test_a_slate_comes_as_ready_with_ranks_and_one_bad_product_does_not_spoil_it(client, running):
+    products = ["backpack", "no-such-product", "guitar", "handbag"]
+    items = list(client.slate(products, user=shoppers(running)[0], steps=4))
+    assert sorted(item.rank for item in items) == [0, 1, 2, 3]
+    by_rank = {item.rank: item for item in items}
+    assert by_rank[1].error is not None and by_rank[1].error.reason == "PRODUCT_NOT_FOUND"
+    for rank in (0, 2, 3):
+        assert by_rank[rank].product_id == products[rank]
+        assert by_rank[rank].result.personalization.applied
+
+
+def test_a_repeated_request_id_gives_the_first_answer_without_sampling(client, running):
+    first = client.generate(PRODUCT, request_id="again-1", steps=3)
+    steps = running.metric("etalage_steps_total")
+    second = client.generate(PRODUCT, request_id="again-1", steps=3)
+    assert second.image.data == first.image.data
+    assert second.source == "cache"
+    assert running.metric("etalage_steps_total") == steps
+
+
+def test_an_inline_product_is_made_from_its_own_packshot(client, running):
+    packshot = Image.new("RGB", (300, 200), "white")
+    packshot.paste((200, 30, 40), (90, 60, 210, 160))
+    file = io.BytesIO()
+    packshot.save(file, "PNG")
+    own = Product("red box", packshot=file.getvalue())
+    result = client.generate(own, user=shoppers(running)[0], steps=5, longest_side=256)
+    centre = pixels(result)[128, 128]
+    assert np.abs(centre - (200, 30, 40)).max() <= 1  # PRESERVE: the product's own pixels
+
+
+def test_the_original_arm_answers_with_the_packshot(client):
+    result = client.generate(PRODUCT, arm="original")
+    assert (result.source, result.steps, result.model) == ("original", 0, None)
+
+
+@pytest.mark.parametrize(
+    ("format", "magic"), [("png", b"\x89PNG"), ("webp", b"RIFF"), ("jpeg", b"\xff\xd8\xff")]
+)
+def test_every_format_and_size_asked_for_is_what_comes(client, format, magic):
+    result = client.generate(PRODUCT, steps=2, format=format, quality=80, longest_side=200)
+    assert result.image.data.startswith(magic)
+    assert pixels(result).shape == (200, 200, 3)
+
+
+def test_an_unknown_product_is_not_found_and_bad_fields_are_all_named(client):
+    with pytest.raises(NotFound):
+        client.generate("no-such-product")
+    with pytest.raises(InvalidArgument) as caught:
+        client.generate(PRODUCT, num_images=99, steps=0, strength=1.5)
+    named = {violation.field for violation in caught.value.violations}
+    assert named == {"num_images", "steps", "guidance.strength"}
+
+
+def test_the_log_knows_no_shopper(client, running):
+    known = shoppers(running)[1]
+    client.generate(PRODUCT, user=known, steps=2, request_id="log-probe")
+    text = running.log.read_text()
+    assert "log-probe" in text
+    assert known not in text
+    for line in text.splitlines():
+        if line.startswith("{"):
+            json.loads(line)
+
+
+def test_the_scrape_counts_what_happened(running, client):
+    client.generate(PRODUCT, user=shoppers(running)[0], steps=2)
+    applied = running.metric('etalage_personalization_total{reason="applied"}')
+    assert applied >= 1
+    assert running.metric('etalage_feature_read_seconds_count{view="user_profile"}') >= 1
+    assert running.metric("etalage_rows_per_forward_count") >= 2
+    assert running.metric("etalage_queue_depth") == 0
+
+
+async def test_rows_of_many_requests_share_forwards(running):
+    before = running.metric("etalage_rows_per_forward_count")
+    rows = running.metric("etalage_rows_per_forward_sum")
+    async with AsyncClient(running.address, timeout_s=60) as client:
+        await asyncio.gather(
+            *(client.generate(PRODUCT, steps=20, seed=i, longest_side=64) for i in range(12))
+        )
+    forwards = running.metric("etalage_rows_per_forward_count") - before
+    assert (running.metric("etalage_rows_per_forward_sum") - rows) / forwards > 3
+
+
+def test_a_deadline_that_cannot_be_met_is_refused_or_degraded(running):
+    with Client(running.address, timeout_s=0.6) as client:
+        degraded = client.generate(PRODUCT, steps=100, deadline_policy="degrade", num_images=8)
+        assert degraded.steps < 100
+
+
+async def test_bad_requests_lose_no_other_in_flight(async_client):
+    good = [async_client.generate(PRODUCT, steps=12, seed=i, longest_side=64) for i in range(8)]
+    bad = [
+        async_client.generate(PRODUCT, steps=0),
+        async_client.generate(PRODUCT, num_images=99),
+        async_client.generate(PRODUCT, strength=float("nan")),
+        async_client.generate("no-such-product"),
+        async_client.generate(PRODUCT, locale="not a tag"),
+        async_client.generate(Product("broken", packshot=b"no image at all")),
+    ]
+    outcomes = await asyncio.gather(*good, *bad, return_exceptions=True)
+    assert all(isinstance(outcome, Result) for outcome in outcomes[:8])
+    assert all(isinstance(outcome, EtalageError) for outcome in outcomes[8:])
