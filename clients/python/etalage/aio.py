@@ -1,0 +1,157 @@
+"""The client for asyncio: `etalage.client` again, awaited."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+
+from etalage.channels import (
+    DEFAULT_SERVER,
+    DEFAULT_TIMEOUT_S,
+    ConnectionOptions,
+    check_timeout,
+    resolve_endpoint,
+)
+from etalage.errors import translate_errors
+from etalage.health import health_check, read_refusal
+from etalage.replies import read_event, read_result, read_slate_item
+from etalage.requests import (
+    ImageOptions,
+    Product,
+    build_image_request,
+    build_slate_request,
+    build_stream_request,
+)
+from etalage.results import Event, Result, SlateItem
+from etalage.v1.images_pb2_grpc import ImageServiceStub
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Asks an Etalage server for images from one event loop; the same calls as `Client`.
+
+    async with AsyncClient("127.0.0.1:50051") as client:
+        result = await client.generate("wrench", user="u1", strength=0.7)
+
+    Cancelling the awaiting task ends the call and frees its rows on the server.
+    """
+
+    def __init__(
+        self,
+        server: str = DEFAULT_SERVER,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        **connection: Unpack[ConnectionOptions],
+    ) -> None:
+        self._timeout_s = check_timeout(timeout_s)
+        self._endpoint = resolve_endpoint(server, **connection)
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection and every call that still uses it."""
+        if self._channel is not None:
+            await self._channel.close(grace=None)
+
+    async def generate(
+        self,
+        product: str | Product,
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> Result:
+        """Makes the images of one product, given by its id or whole, for one shopper.
+
+        Raises a subclass of EtalageError.
+        """
+        request = build_image_request(product, **options)
+        timeout = self._timeout(timeout_s)
+        with translate_errors(request.request_id):
+            return read_result(await self._stub.GenerateImage(request, timeout=timeout))
+
+    def stream(
+        self,
+        product: str | Product,
+        *,
+        preview_side: int = 0,
+        timeout_s: float | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> AsyncGenerator[Event, None]:
+        """Yields Accepted, then Progress, then the Result. Closing the iterator ends the sampling.
+
+        Progress carries a preview of at most `preview_side` pixels where that is not 0.
+        """
+        request = build_stream_request(product, preview_side, **options)
+        timeout = self._timeout(timeout_s)
+        return self._iterate(
+            lambda: self._stub.StreamImage(request, timeout=timeout),
+            request.image.request_id,
+            read_event,
+        )
+
+    def slate(
+        self,
+        products: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> AsyncGenerator[SlateItem, None]:
+        """Yields one image for each of the ranked products, each as soon as it is ready."""
+        request = build_slate_request(products, **options)
+        timeout = self._timeout(timeout_s)
+        return self._iterate(
+            lambda: self._stub.GenerateSlate(request, timeout=timeout),
+            request.request_id,
+            read_slate_item,
+        )
+
+    async def is_serving(self, timeout_s: float = 5.0) -> bool:
+        """Whether a server is there and ready."""
+        try:
+            return bool(
+                await health_check(self._opened_channel())(timeout=check_timeout(timeout_s))
+            )
+        except grpc.RpcError as error:
+            return read_refusal(error)
+
+    async def _iterate(
+        self, start: Callable[[], Any], request_id: str, read: Callable[[Any], T | None]
+    ) -> AsyncGenerator[T, None]:
+        call = start()
+        try:
+            with translate_errors(request_id):
+                result = None
+                async for reply in call:
+                    item = read(reply)
+                    if isinstance(item, Result):
+                        result = item  # the last word: given once the call is over, not cut short
+                    elif item is not None:
+                        yield item
+                if result is not None:
+                    yield result
+        finally:
+            call.cancel()
+
+    @property
+    def _stub(self) -> Any:
+        return ImageServiceStub(self._opened_channel())  # type: ignore[no-untyped-call]
+
+    def _opened_channel(self) -> grpc.aio.Channel:
+        # Opened on first use: a grpc.aio channel belongs to the loop it is made in.
+        if self._channel is None:
+            self._channel = self._endpoint.open_aio()
+        return self._channel
+
+    def _timeout(self, timeout_s: float | None) -> float:
+        return self._timeout_s if timeout_s is None else check_timeout(timeout_s)

@@ -1,0 +1,149 @@
+"""How to reach the server: plaintext or TLS, retries, limits."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import grpc
+
+DEFAULT_SERVER = "127.0.0.1:50051"
+DEFAULT_TIMEOUT_S = 30.0
+
+_MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+_SERVICE = "etalage.v1.ImageService"
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often a call is tried, and how long apart where the server does not say.
+
+    Only what a repeat may cure is tried again: no server, a full one, a stopping one. The request
+    id makes repeats harmless. `max_attempts` counts the first one, 1 (never again) to 5.
+    `max_tokens` keeps a crowd of clients from drowning a server in trouble: a failure costs one, a
+    success gives back a tenth, and at half of them nothing is tried again.
+    """
+
+    max_attempts: int = 4
+    initial_backoff_s: float = 0.1
+    max_backoff_s: float = 2.0
+    backoff_multiplier: float = 2.0
+    max_tokens: int = 20
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_attempts <= 5:
+            raise ValueError(f"max_attempts: {self.max_attempts} is not 1 to 5")
+
+
+class ConnectionOptions(TypedDict, total=False):
+    """How to reach the server, by keyword, for both clients."""
+
+    ca: bytes | str | os.PathLike[str] | None  # certificates to trust, PEM; default: gRPC's own
+    cert: bytes | str | os.PathLike[str] | None  # the client's own certificate, PEM
+    key: bytes | str | os.PathLike[str] | None  # and its private key, PEM
+    credentials: grpc.ChannelCredentials | None  # ready ones instead of the three above
+    insecure: bool  # plaintext to a server that is not on this machine
+    retries: Retries
+    channel_options: Sequence[tuple[str, Any]]  # more of gRPC's own
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server and how to speak to it; no `credentials` means plaintext."""
+
+    target: str
+    credentials: grpc.ChannelCredentials | None
+    options: tuple[tuple[str, Any], ...]
+
+    def open(self) -> grpc.Channel:
+        if self.credentials is None:
+            return grpc.insecure_channel(self.target, options=self.options)
+        return grpc.secure_channel(self.target, self.credentials, options=self.options)
+
+    def open_aio(self) -> grpc.aio.Channel:
+        if self.credentials is None:
+            return grpc.aio.insecure_channel(self.target, options=self.options)
+        return grpc.aio.secure_channel(self.target, self.credentials, options=self.options)
+
+
+def resolve_endpoint(
+    server: str,
+    *,
+    ca: bytes | str | os.PathLike[str] | None = None,
+    cert: bytes | str | os.PathLike[str] | None = None,
+    key: bytes | str | os.PathLike[str] | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
+    insecure: bool = False,
+    retries: Retries = Retries(),
+    channel_options: Sequence[tuple[str, Any]] = (),
+) -> Endpoint:
+    """TLS unless the server is on this machine or `insecure` is said."""
+    files = (ca, cert, key)
+    if insecure and (credentials or any(files)):
+        raise ValueError("insecure: can't go with ca, cert, key or credentials")
+    if credentials and any(files):
+        raise ValueError("credentials: can't go with ca, cert or key")
+    if bool(cert) != bool(key):
+        raise ValueError("cert and key: one needs the other")
+    plaintext = insecure or (is_loopback(server) and not credentials and not any(files))
+    if not plaintext:
+        credentials = credentials or grpc.ssl_channel_credentials(*map(_read, (ca, key, cert)))
+    options = _options(server, retries) | dict(channel_options)
+    return Endpoint(server, credentials, tuple(options.items()))
+
+
+def check_timeout(timeout_s: float) -> float:
+    if not 0 < timeout_s < math.inf:
+        raise ValueError(f"timeout_s: {timeout_s} is not a positive, finite number of seconds")
+    return timeout_s
+
+
+def is_loopback(server: str) -> bool:
+    """Whether nothing sent to this gRPC target leaves the machine."""
+    if server.startswith(("unix:", "unix-abstract:")):
+        return True
+    address = server.rpartition("/")[2]
+    for scheme in ("dns:", "ipv4:", "ipv6:"):
+        address = address.removeprefix(scheme)
+    host = address.rpartition(":")[0] if not address.endswith("]") else address
+    host = (host or address).strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read(file: bytes | str | os.PathLike[str] | None) -> bytes | None:
+    return Path(file).read_bytes() if isinstance(file, str | os.PathLike) else file
+
+
+def _options(server: str, retries: Retries) -> dict[str, Any]:
+    return {
+        "grpc.service_config": json.dumps(_service_config(retries)),
+        "grpc.max_receive_message_length": _MAX_MESSAGE_BYTES,
+        "grpc.max_send_message_length": _MAX_MESSAGE_BYTES,
+        # A request larger than this buffer is never tried again; gRPC's default is 256 KiB.
+        "grpc.per_rpc_retry_buffer_size": _MAX_MESSAGE_BYTES,
+        "grpc.enable_http_proxy": 0 if is_loopback(server) else 1,
+    }
+
+
+def _service_config(retries: Retries) -> dict[str, Any]:
+    method: dict[str, Any] = {"name": [{"service": _SERVICE}]}
+    if retries.max_attempts > 1:
+        method["retryPolicy"] = {
+            "maxAttempts": retries.max_attempts,
+            "initialBackoff": f"{retries.initial_backoff_s}s",
+            "maxBackoff": f"{retries.max_backoff_s}s",
+            "backoffMultiplier": retries.backoff_multiplier,
+            # CANCELLED: by a server that stops before it looked at the call; ours are not retried.
+            "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"],
+        }
+    throttling = {"maxTokens": retries.max_tokens, "tokenRatio": 0.1}
+    return {"methodConfig": [method], "retryThrottling": throttling}

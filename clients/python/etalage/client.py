@@ -1,0 +1,144 @@
+"""The client for threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+
+from etalage.channels import (
+    DEFAULT_SERVER,
+    DEFAULT_TIMEOUT_S,
+    ConnectionOptions,
+    check_timeout,
+    resolve_endpoint,
+)
+from etalage.errors import translate_errors
+from etalage.health import health_check, read_refusal
+from etalage.replies import read_event, read_result, read_slate_item
+from etalage.requests import (
+    ImageOptions,
+    Product,
+    build_image_request,
+    build_slate_request,
+    build_stream_request,
+)
+from etalage.results import Event, Result, SlateItem
+from etalage.v1.images_pb2_grpc import ImageServiceStub
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+T = TypeVar("T")
+
+
+class Client:
+    """Asks an Etalage server for images. One client serves any number of threads; keep it.
+
+    with Client("127.0.0.1:50051") as client:
+        client.generate("wrench", user="u1", strength=0.7).image.save("wrench.png")
+
+    Every call has a deadline: `timeout_s` of the call or, without one, of the client. It covers
+    retries and, for `stream` and `slate`, everything up to the last message.
+    """
+
+    def __init__(
+        self,
+        server: str = DEFAULT_SERVER,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        **connection: Unpack[ConnectionOptions],
+    ) -> None:
+        self._timeout_s = check_timeout(timeout_s)
+        self._channel = resolve_endpoint(server, **connection).open()
+        self._stub = ImageServiceStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection and every call that still uses it."""
+        self._channel.close()
+
+    def generate(
+        self,
+        product: str | Product,
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> Result:
+        """Makes the images of one product, given by its id or whole, for one shopper.
+
+        Raises a subclass of EtalageError.
+        """
+        request = build_image_request(product, **options)
+        with translate_errors(request.request_id):
+            return read_result(self._stub.GenerateImage(request, timeout=self._timeout(timeout_s)))
+
+    def stream(
+        self,
+        product: str | Product,
+        *,
+        preview_side: int = 0,
+        timeout_s: float | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> Iterator[Event]:
+        """Yields Accepted, then Progress, then the Result. Closing the iterator ends the sampling.
+
+        Progress carries a preview of at most `preview_side` pixels where that is not 0.
+        """
+        request = build_stream_request(product, preview_side, **options)
+        timeout = self._timeout(timeout_s)
+        return self._iterate(
+            lambda: self._stub.StreamImage(request, timeout=timeout),
+            request.image.request_id,
+            read_event,
+        )
+
+    def slate(
+        self,
+        products: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> Iterator[SlateItem]:
+        """Yields one image for each of the ranked products, each as soon as it is ready."""
+        request = build_slate_request(products, **options)
+        timeout = self._timeout(timeout_s)
+        return self._iterate(
+            lambda: self._stub.GenerateSlate(request, timeout=timeout),
+            request.request_id,
+            read_slate_item,
+        )
+
+    def is_serving(self, timeout_s: float = 5.0) -> bool:
+        """Whether a server is there and ready."""
+        try:
+            return bool(health_check(self._channel)(timeout=check_timeout(timeout_s)))
+        except grpc.RpcError as error:
+            return read_refusal(error)
+
+    def _iterate(
+        self, start: Callable[[], Any], request_id: str, read: Callable[[Any], T | None]
+    ) -> Iterator[T]:
+        call = start()
+        try:
+            with translate_errors(request_id):
+                result = None
+                for reply in call:
+                    item = read(reply)
+                    if isinstance(item, Result):
+                        result = item  # the last word: given once the call is over, not cut short
+                    elif item is not None:
+                        yield item
+                if result is not None:
+                    yield result
+        finally:
+            call.cancel()
+
+    def _timeout(self, timeout_s: float | None) -> float:
+        return self._timeout_s if timeout_s is None else check_timeout(timeout_s)

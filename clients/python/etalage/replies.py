@@ -1,0 +1,95 @@
+"""From response messages to results: one reader for both clients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from etalage.errors import CODE_TO_ERROR, ServerError
+from etalage.results import (
+    Accepted,
+    Event,
+    Image,
+    ModelInfo,
+    Personalization,
+    Progress,
+    Result,
+    SlateItem,
+)
+from etalage.v1 import images_pb2 as pb
+
+_NUMBER_TO_CODE = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def read_result(reply: pb.GenerateImageResponse) -> Result:
+    return Result(
+        images=tuple(_read_image(image) for image in reply.images),
+        source=_word(reply, "source"),
+        personalization=_read_personalization(reply.personalization),
+        arm=reply.arm,
+        model=_read_model(reply.model) if reply.HasField("model") else None,
+        sampler=_word(reply, "sampler") if reply.sampler else None,
+        steps=reply.steps,
+        timings_ms={timing.stage: _seconds(timing.duration) * 1e3 for timing in reply.timings},
+        request_id=reply.request_id,
+    )
+
+
+def read_event(reply: pb.StreamImageResponse) -> Event | None:
+    """None for news that this version does not know."""
+    kind = reply.WhichOneof("event")
+    if kind == "accepted":
+        return Accepted(request_id=reply.accepted.request_id)
+    if kind == "progress":
+        return _read_progress(reply.progress)
+    if kind == "result":
+        return read_result(reply.result)
+    return None
+
+
+def read_slate_item(reply: pb.GenerateSlateResponse) -> SlateItem:
+    if reply.WhichOneof("outcome") == "result":
+        return SlateItem(reply.rank, reply.product_id, result=read_result(reply.result))
+    code = _NUMBER_TO_CODE.get(reply.error.code, grpc.StatusCode.UNKNOWN)
+    error = CODE_TO_ERROR.get(code, ServerError)(
+        reply.error.message, code=code.name, reason=reply.error.reason
+    )
+    return SlateItem(reply.rank, reply.product_id, error=error)
+
+
+def _read_image(image: pb.Image) -> Image:
+    return Image(image.data, image.mime_type, image.width, image.height, image.seed)
+
+
+def _read_progress(progress: pb.Progress) -> Progress:
+    preview = _read_image(progress.preview) if progress.HasField("preview") else None
+    return Progress(progress.step, progress.total_steps, preview)
+
+
+def _read_model(model: pb.Model) -> ModelInfo:
+    return ModelInfo(name=model.name, digest=model.digest)
+
+
+def _read_personalization(message: pb.Personalization) -> Personalization:
+    return Personalization(
+        applied=message.applied,
+        reason=_word(message, "reason"),
+        feature_service=message.feature_service,
+        feature_fingerprint=message.feature_fingerprint,
+        feature_ages_s={view: _seconds(age) for view, age in message.feature_ages.items()},
+    )
+
+
+def _word(message: Any, name: str) -> str:
+    """The value of an enum field in lower case without its prefix; a newer server's as a number."""
+    enum = message.DESCRIPTOR.fields_by_name[name].enum_type
+    value = enum.values_by_number.get(getattr(message, name))
+    if value is None:
+        return str(getattr(message, name))
+    prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
+    return str(value.name.removeprefix(prefix).lower())
+
+
+def _seconds(duration: Any) -> float:
+    return float(duration.seconds + duration.nanos / 1e9)

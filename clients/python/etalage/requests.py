@@ -1,0 +1,171 @@
+"""From Python values to request messages: one builder for both clients.
+
+Absent is not zero: `None` leaves a field unset, so that the server's default holds.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from etalage.errors import InvalidArgument, Violation
+from etalage.v1 import images_pb2 as pb
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Mode = Literal["preserve", "restyle"]
+Sampler = Literal["euler", "heun", "dpmpp_2m"]
+ImageFormat = Literal["png", "webp", "jpeg"]
+DeadlinePolicy = Literal["strict", "degrade"]
+Arm = Literal["original", "generic", "personalized"]
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product that the server's feature store does not know.
+
+    `packshot` is an encoded image (PNG, WebP or JPEG): its bytes, or the path of its file.
+    """
+
+    title: str
+    packshot: bytes | str | os.PathLike[str]
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+class ImageOptions(TypedDict, total=False):
+    """What `generate`, `stream` and `slate` take by keyword. Left out: the server's default."""
+
+    user: str  # who is asking; empty: anonymous, which gives the generic image
+    strength: float | None  # personalization, 0 (exactly the generic image) to 1
+    product_scale: float | None  # guidance of the product itself, 0 to 4
+    steps: int | None  # sampling steps, 1 to 100
+    seed: int | None  # of the first image; image i uses seed + i; 0 is a seed
+    sampler: Sampler | None
+    num_images: int  # 1 to 8
+    mode: Mode  # keep the product's own pixels, or draw it anew
+    locale: str  # BCP 47 tag that chooses the language of the title
+    format: ImageFormat | None
+    quality: int | None  # of WebP and JPEG, 1 to 100
+    longest_side: int | None  # in pixels, 32 to 2048
+    deadline_policy: DeadlinePolicy | None
+    arm: Arm | str | None  # forces an arm, for quality assurance
+    request_id: str  # makes a repeat harmless; made up where left out
+
+
+def build_image_request(
+    product: str | Product, **options: Unpack[ImageOptions]
+) -> pb.GenerateImageRequest:
+    """Raises InvalidArgument naming every value that no request can hold."""
+    request = pb.GenerateImageRequest()
+    if isinstance(product, Product):
+        request.inline_product.CopyFrom(_inline(product))
+    elif isinstance(product, str):
+        request.product_id = product
+    else:
+        raise TypeError(f"product: expected an id or a Product, got {type(product).__name__}")
+    _fill(request, **options)
+    request.request_id = request.request_id or uuid.uuid4().hex
+    return request
+
+
+def build_stream_request(
+    product: str | Product, preview_side: int, **options: Unpack[ImageOptions]
+) -> pb.StreamImageRequest:
+    request = pb.StreamImageRequest(image=build_image_request(product, **options))
+    _put([(request, "preview_side", preview_side)])
+    return request
+
+
+def build_slate_request(
+    products: Sequence[str], **options: Unpack[ImageOptions]
+) -> pb.GenerateSlateRequest:
+    if isinstance(products, str):
+        raise TypeError("products: expected a sequence of ids, got a single string")
+    template = pb.GenerateImageRequest()
+    _fill(template, **options)
+    request_id = template.request_id or uuid.uuid4().hex
+    template.ClearField("request_id")
+    return pb.GenerateSlateRequest(product_ids=products, template=template, request_id=request_id)
+
+
+def _inline(product: Product) -> pb.InlineProduct:
+    packshot = product.packshot
+    data = packshot if isinstance(packshot, bytes) else Path(packshot).read_bytes()
+    return pb.InlineProduct(title=product.title, packshot=data, attributes=product.attributes)
+
+
+def _fill(
+    request: pb.GenerateImageRequest,
+    *,
+    user: str = "",
+    strength: float | None = None,
+    product_scale: float | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    sampler: str | None = None,
+    num_images: int = 1,
+    mode: str = "preserve",
+    locale: str = "en",
+    format: str | None = None,
+    quality: int | None = None,
+    longest_side: int | None = None,
+    deadline_policy: str | None = None,
+    arm: str | None = None,
+    request_id: str = "",
+) -> None:
+    _put(
+        [
+            (request, "request_id", request_id),
+            (request, "user_id", user),
+            (request, "mode", mode),
+            (request, "locale", locale),
+            (request, "num_images", num_images),
+            (request, "seed", seed),
+            (request, "steps", steps),
+            (request.guidance, "product_scale", product_scale),
+            (request.guidance, "strength", strength),
+            (request.output, "format", format),
+            (request.output, "quality", quality),
+            (request.output, "longest_side", longest_side),
+            (request, "deadline_policy", deadline_policy),
+            (request.experiment, "arm", arm),
+            (request, "sampler", sampler),
+        ]
+    )
+
+
+def _put(fields: Sequence[tuple[Any, str, Any]]) -> None:
+    violations = []
+    for message, name, value in fields:
+        if value is None:
+            continue
+        try:
+            setattr(message, name, _encode(message, name, value))
+        except (TypeError, ValueError) as error:
+            violations.append(Violation(name, str(error)))
+    if violations:
+        text = "; ".join(f"{wrong.field}: {wrong.description}" for wrong in violations)
+        raise InvalidArgument(
+            text,
+            code="INVALID_ARGUMENT",
+            reason="INVALID_REQUEST",
+            violations=tuple(violations),
+        )
+
+
+def _encode(message: Any, name: str, value: Any) -> Any:
+    enum = message.DESCRIPTOR.fields_by_name[name].enum_type
+    if enum is None:
+        return value
+    word_to_number = {
+        item.name.removeprefix(enum.values[0].name.removesuffix("UNSPECIFIED")).lower(): item.number
+        for item in enum.values[1:]
+    }
+    if value not in word_to_number:
+        raise ValueError(f"{value!r} is none of {', '.join(word_to_number)}")
+    return word_to_number[value]

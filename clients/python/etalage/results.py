@@ -1,0 +1,110 @@
+"""What a call gives back: frozen, typed, without protobuf."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from etalage.errors import EtalageError
+
+
+@dataclass(frozen=True)
+class Image:
+    """One encoded image; asking again with `seed` gives it again."""
+
+    data: bytes = field(repr=False)
+    mime_type: str
+    width: int
+    height: int
+    seed: int
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the encoded file, making folders on the way as needed."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(self.data)
+        return target
+
+
+@dataclass(frozen=True)
+class Personalization:
+    """Whether the shopper took part, and why or why not.
+
+    `reason` is "applied", "strength_zero", "anonymous", "no_consent", "unknown_user", "stale",
+    "features_unavailable" or "invalid_features"; `feature_ages_s` is by feature view.
+    """
+
+    applied: bool
+    reason: str
+    feature_service: str = ""
+    feature_fingerprint: str = ""
+    feature_ages_s: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The model that sampled; `digest` tells its weights and configuration."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """The images of one product and how they came about.
+
+    `source` is "generated", "cache" or "original"; `model` and `sampler` are None where nothing was
+    sampled. `timings_ms` is by stage, in the order of the way.
+    """
+
+    images: tuple[Image, ...]
+    source: str
+    personalization: Personalization
+    arm: str
+    model: ModelInfo | None
+    sampler: str | None
+    steps: int
+    timings_ms: Mapping[str, float]
+    request_id: str
+
+    @property
+    def image(self) -> Image:
+        """The first image."""
+        return self.images[0]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The request was admitted."""
+
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Steps done by the slowest image; `preview` as if sampling ended now, where asked for."""
+
+    step: int
+    total_steps: int
+    preview: Image | None = None
+
+
+@dataclass(frozen=True)
+class SlateItem:
+    """One product of a slate; exactly one of `result` and `error` is set. `rank` counts from 0."""
+
+    rank: int
+    product_id: str
+    result: Result | None = None
+    error: EtalageError | None = None
+
+    def unwrap(self) -> Result:
+        """Gives the result or raises the error."""
+        if self.result is None:
+            raise self.error or EtalageError(f"no result for {self.product_id!r}")
+        return self.result
+
+
+Event = Accepted | Progress | Result

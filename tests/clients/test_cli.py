@@ -1,0 +1,180 @@
+"""The command, as a person runs it: a process of its own against a real server."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc import code_pb2
+
+from etalage.v1 import images_pb2 as pb
+from tests.clients.scripted import (
+    INVALID,
+    OVERLOADED,
+    PIXEL,
+    fail,
+    image_of,
+    result_of,
+    serve,
+    sleep_until_cancelled,
+    succeed,
+)
+
+COMMAND = [str(Path(sys.executable).with_name("etalage"))]
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_generate_writes_the_image_and_says_how_it_came_about(tmp_path):
+    shoe = tmp_path / "shoe.webp"
+    with serve(succeed) as (server, service):
+        done = run("generate", "--product", "shoe", "--user", "u1", "--strength", "0",
+                   "--seed", "0", "-o", shoe, ETALAGE_SERVER=server)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{shoe}: arm personalized, applied, seed 7, 20 steps, 1002 ms\n"
+    assert shoe.read_bytes() == PIXEL
+    sent = service.requests[0]
+    assert (sent.product_id, sent.user_id) == ("shoe", "u1")
+    assert sent.HasField("seed") and sent.guidance.HasField("strength")
+    assert sent.output.format == pb.IMAGE_FORMAT_WEBP  # by the name of the file
+
+
+def test_several_images_are_numbered(tmp_path):
+    with serve(lambda request, context: result_of(3)) as (server, _):
+        done = run("generate", "--product", "shoe", "-o", tmp_path / "a.png", "--num-images", 3,
+                   "--server", server)  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-2.png", "a-3.png", "a.png"]
+    for seed, line in zip((7, 8, 9), done.stdout.splitlines(), strict=True):
+        assert f"seed {seed}," in line
+
+
+def test_a_product_of_ones_own(tmp_path):
+    (tmp_path / "in.png").write_bytes(PIXEL)
+    with serve(succeed) as (server, service):
+        done = run("generate", "--product", "red shoe", "--packshot", tmp_path / "in.png",
+                   "-o", tmp_path / "out.png", "--server", server)  # fmt: skip
+    assert done.returncode == 0
+    assert service.requests[0].inline_product == pb.InlineProduct(title="red shoe", packshot=PIXEL)
+
+
+def _news(request, context):
+    yield pb.StreamImageResponse(accepted=pb.Accepted(request_id="r-1"))
+    for step in (1, 2):
+        yield pb.StreamImageResponse(progress=pb.Progress(step=step, total_steps=2))
+    yield pb.StreamImageResponse(result=result_of())
+
+
+def test_stream_shows_progress_to_a_person(tmp_path):
+    screen, terminal = pty.openpty()
+    with serve(_news) as (server, _):
+        done = subprocess.run(
+            [*COMMAND, "stream", "--product", "shoe", "-o", "shoe.png", "--server", server],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            timeout=60,
+        )
+    shown = os.read(screen, 4096).decode()
+    os.close(screen)
+    os.close(terminal)
+    assert done.returncode == 0 and done.stdout.startswith(b"shoe.png: arm personalized")
+    assert shown == f"\r{'#' * 15}{'.' * 15} 1/2\r{'#' * 30} 2/2\r\n"
+
+
+def test_stream_writes_no_bar_into_a_log(tmp_path):
+    with serve(_news) as (server, _):
+        done = run("stream", "--product", "shoe", "-o", tmp_path / "shoe.png", "--server", server)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_slate_fills_a_folder_by_rank_and_reports_what_failed(tmp_path):
+    def slate(request, context):
+        yield pb.GenerateSlateResponse(rank=1, product_id="../b/ c", result=result_of())
+        jpeg = pb.Image(data=b"jpeg", mime_type="image/jpeg")
+        yield pb.GenerateSlateResponse(rank=2, product_id="d", result=result_of(images=[jpeg]))
+        error = pb.SlateError(code=code_pb2.NOT_FOUND, reason="PRODUCT_NOT_FOUND", message="no a")
+        yield pb.GenerateSlateResponse(rank=0, product_id="a", error=error)
+
+    with serve(slate) as (server, service):
+        done = run("slate", "--products", "a", "../b/ c", "d", "-o", tmp_path / "new",
+                   "--server", server)  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "etalage: a: no a [PRODUCT_NOT_FOUND]\n"
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "02-.._b__c.png",
+        "03-d.jpg",
+    ]
+    assert list(service.requests[0].product_ids) == ["a", "../b/ c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        (INVALID, 2, "steps: 0 is not 1 to 100"),
+        (fail(grpc.StatusCode.NOT_FOUND, "no product 'shoe'"), 3, "no product 'shoe' [NOT_FOUND]"),
+        (OVERLOADED, 4, "the server is full [OVERLOADED], try again in 2.5 s"),
+        (fail(grpc.StatusCode.UNAVAILABLE, "stopping", -1), 4, "stopping [UNAVAILABLE]"),
+        (fail(grpc.StatusCode.UNAUTHENTICATED, "who?"), 6, "who? [UNAUTHENTICATED]"),
+        (fail(grpc.StatusCode.INTERNAL, "internal"), 1, "internal [INTERNAL]"),
+    ],
+)
+def test_errors_are_one_line_and_a_code(tmp_path, answer, code, said):
+    with serve(answer) as (server, _):
+        done = run("generate", "--product", "shoe", "-o", tmp_path / "shoe.png",
+                   "--server", server)  # fmt: skip
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr and done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_late_has_a_code_of_its_own(tmp_path):
+    with serve(sleep_until_cancelled) as (server, _):
+        done = run("generate", "--product", "shoe", "-o", tmp_path / "shoe.png",
+                   "--server", server, "--timeout", "0.3")  # fmt: skip
+    assert done.returncode == 5 and "[DEADLINE_EXCEEDED]" in done.stderr
+
+
+def test_wrong_arguments_say_what_is_allowed(tmp_path):
+    wrong = run("generate", "--product", "shoe", "-o", "x.png", "--mode", "destroy")
+    assert wrong.returncode == 2 and "choose from" in wrong.stderr
+    missing = run("generate", "--product", "shoe", "--packshot", "nowhere.png", "-o", "x.png")
+    assert missing.returncode == 2 and "nowhere.png" in missing.stderr
+    tls = run("generate", "--product", "shoe", "-o", "x.png", "--cert", tmp_path / "nothing.pem")
+    assert tls.returncode == 2 and "one needs the other" in tls.stderr
+
+
+def test_help_explains_every_verb_and_exit_code():
+    assert "5: too late" in " ".join(run("--help").stdout.split())
+    for verb in ("generate", "stream", "slate"):
+        shown = run(verb, "--help").stdout
+        assert "--server" in shown and "--strength" in shown
+
+
+def test_the_module_runs_like_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "etalage", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.startswith("usage: etalage")
+
+
+def test_an_image_that_is_not_personalized_says_why(tmp_path):
+    original = pb.GenerateImageResponse(
+        images=[image_of()],
+        source=pb.SOURCE_ORIGINAL,
+        arm="original",
+        personalization=pb.Personalization(reason=pb.Personalization.REASON_NO_CONSENT),
+    )
+    with serve(lambda request, context: original) as (server, _):
+        done = run("generate", "--product", "shoe", "-o", tmp_path / "a.png", "--server", server)
+    assert done.stdout.endswith("arm original, no consent, seed 7, from original, 0 steps, 0 ms\n")
