@@ -1,0 +1,110 @@
+"""Shows the whole way: starts the server, asks it through the Python client, keeps what it says.
+
+program        what is asked
+process        the server as a process of its own
+asking         all questions at once, through the client
+summary        what was made, in numbers
+layout         what goes where on the contact sheet
+contact_sheet  draws it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from tqdm import tqdm
+
+from etalage import EtalageError
+from server.demo.asking import WHOLE, Picture, ask_all
+from server.demo.contact_sheet import draw_contact_sheet
+from server.demo.layout import lay_out
+from server.demo.process import ServerFailed, running_server, scrape
+from server.demo.program import NUM_SHOPPERS, Cast, Program, Viewer, write_program
+from server.demo.summary import file_name, format_table, summarize
+
+OUT = Path("out/demo")
+SERVE = (sys.executable, "-m", "server", "serve", "--server.port=0", "--server.metrics_port=0")
+
+BAR = "{desc:<20} {percentage:3.0f}% {bar} {elapsed}"
+CastShoppers = Callable[[Path], Cast]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What the server was asked and said; `seconds` by part of the visit, `metrics` a scrape."""
+
+    program: Program
+    pictures: tuple[Picture, ...]
+    metrics: bytes
+    seconds: Mapping[str, float]
+
+
+def cast_shoppers(home: Path) -> Cast:
+    """From the embedded world, once the server has prepared it."""
+    from features.prepare import choose_demo_shoppers  # brings Feast, which costs seconds
+
+    chosen = choose_demo_shoppers(home, NUM_SHOPPERS)
+    return Cast(
+        tuple(Viewer(user_id, user_id.replace("-", " ")) for user_id in chosen.tastes),
+        no_consent=Viewer(chosen.no_consent, "has not consented"),
+        cold_start=Viewer(chosen.cold_start, "no history yet"),
+    )
+
+
+def run(
+    home: Path,
+    out: Path = OUT,
+    serve: Sequence[str] = SERVE,
+    cast: CastShoppers = cast_shoppers,
+) -> int:
+    """Writes images, contact sheet, summary and metrics to `out`; returns the exit status.
+
+    `serve` is the command that starts the server, `home` the folder of its state.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        visit = visit_server(home, out / "server.log", serve, cast)
+    except (ServerFailed, EtalageError, OSError, ValueError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    write(visit, out)
+    print(f"\n{format_table(visit.pictures)}\n\n{out / 'contact_sheet.png'}")
+    return 0
+
+
+def visit_server(home: Path, log: Path, serve: Sequence[str], cast: CastShoppers) -> Visit:
+    """Raises ServerFailed or EtalageError."""
+    marks_s = [time.monotonic()]
+    pause_s = 0.2 if sys.stderr.isatty() else 10.0  # a log needs few lines
+    with tqdm(bar_format=BAR, total=1, mininterval=pause_s) as bar:
+        bar.set_description("starting the server")
+        with running_server(serve, home, log, lambda: bar.update(0)) as ports:
+            marks_s.append(time.monotonic())
+            program = write_program(cast(home))
+            bar.set_description("making images")
+            bar.reset(total=WHOLE * len(program.shots))
+            pictures = asyncio.run(ask_all(ports.server, program, bar.update))
+            metrics = scrape(ports)
+            marks_s.append(time.monotonic())
+        marks_s.append(time.monotonic())
+        bar.set_description("done")
+    parts_s = (later - earlier for earlier, later in pairwise(marks_s))
+    return Visit(
+        program, pictures, metrics, dict(zip(("start", "ask", "stop"), parts_s, strict=True))
+    )
+
+
+def write(visit: Visit, out: Path) -> None:
+    for picture in visit.pictures:
+        picture.result.image.save(out / file_name(picture))
+    draw_contact_sheet(lay_out(visit.program, visit.pictures)).save(out / "contact_sheet.png")
+    summary = summarize(visit.pictures, visit.seconds)
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    (out / "metrics.prom").write_bytes(visit.metrics)
