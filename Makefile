@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 PY := .venv/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMP := .venv/.installed
 PROTOS := $(sort $(wildcard protos/etalage/v1/*.proto))
 STUBS := clients/python
@@ -19,7 +20,8 @@ setup: $(STAMP)  ## create .venv and install everything, pinned
 
 $(STAMP): pyproject.toml clients/python/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e clients/python -e '.[dev]'
+	$(PIP) setuptools
+	$(PIP) --no-build-isolation -e clients/python -e '.[dev]'
 	@touch $@
 
 demo: setup  ## images of one product for different shoppers, from nothing to out/demo/

@@ -2,7 +2,7 @@
 
 palettes, shapes, props, scenery, scenes   what surroundings look like
 treatments                                 renderings of a packshot
-cutout, composition                        where the product is, where it stands, how it is put there
+cutout, composition                        where the product is, and how it is put into a scene
 taste                                      clicks → a shopper's embedding
 encoders                                   pictures and titles → one space
 autoencoder, transformer                   the networks of the embedded default

@@ -8,6 +8,10 @@ from pathlib import Path
 DEFAULT_CHECKPOINT = Path(__file__).parent / "default"
 
 
+class CheckpointUnusable(RuntimeError):
+    """The folder is not a checkpoint of this model; says which folder and why."""
+
+
 def digest_folder(folder: Path) -> str:
     """SHA-256 over names and bytes of every weight and configuration file, first 16 hex digits."""
     sha = hashlib.sha256()

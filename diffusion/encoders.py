@@ -124,7 +124,8 @@ class Encoders:
 
 def to_pixels(images: NDArray[np.uint8]) -> Tensor:
     """uint8 [n, H, W, 3] → float32 [n, 3, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    # A copy, since torch will not look at arrays that it could not write to, such as Pillow's.
+    return torch.from_numpy(np.array(images, order="C")).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def gather(chunks: Sequence[Tensor], width: int) -> NDArray[np.float32]:

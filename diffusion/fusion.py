@@ -30,21 +30,22 @@ def fuse(product: ProductCondition, shopper: Vector | None, task: str) -> dict[G
 
     Without a shopper `Given.BOTH` is absent: nothing of a shopper can enter a generic image.
     """
-    width = len(product.image_embedding)
-    taste = np.zeros(width, np.float32) if shopper is None else shopper
+    device = product.packshot.device
+    taste = np.zeros(len(product.image_embedding), np.float32) if shopper is None else shopper
     shared: dict[str, Tensor] = {
         "packshot": product.packshot,
-        "product": torch.tensor(product.image_embedding)[None],
-        "title": torch.tensor(product.title_embedding)[None],
-        "task": torch.tensor([TASKS.index(task)]),
+        "product": torch.tensor(product.image_embedding, device=device)[None],
+        "title": torch.tensor(product.title_embedding, device=device)[None],
+        "task": torch.tensor([TASKS.index(task)], device=device),
     }
-    nobody, somebody = torch.zeros(1, width), torch.tensor(taste)[None]
+    somebody = torch.tensor(taste, device=device)[None]
+    nobody = torch.zeros_like(somebody)
     return {
         given: {
             **shared,
             "shopper": somebody if given.has_shopper else nobody,
-            "has_product": torch.tensor([given.has_product]),
-            "has_shopper": torch.tensor([given.has_shopper]),
+            "has_product": torch.tensor([given.has_product], device=device),
+            "has_shopper": torch.tensor([given.has_shopper], device=device),
         }
         for given in Given
         if shopper is not None or not given.has_shopper

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffusion.autoencoder import Autoencoder
-from diffusion.checkpoint import digest_folder
+from diffusion.checkpoint import CheckpointUnusable, digest_folder
 from diffusion.composition import place
 from diffusion.denoiser import Conditions, FlowDenoiser
 from diffusion.encoders import Encoders, to_pixels
@@ -22,12 +24,13 @@ from diffusion.samplers import flow_sigmas
 from diffusion.transformer import ProductTransformer
 
 Pixels = NDArray[np.uint8]
+N = TypeVar("N", bound=nn.Module)
 
 
 class ProductDiffusion:
     """What the sampling engine needs of a model family, for the embedded default.
 
-    Latents are [rows, 8, 16, 16] for pictures of 128 px; `denoise` has the one signature of
+    Latents are [rows, 16, 16, 16] for pictures of 128 px; `denoise` has the one signature of
     `diffusion.denoiser`, computes in the transformer's dtype and answers in float32.
     """
 
@@ -52,14 +55,18 @@ class ProductDiffusion:
     def load(
         cls, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32
     ) -> ProductDiffusion:
-        index = json.loads((folder / "model_index.json").read_text())
-        return cls(
-            Autoencoder.from_pretrained(folder / "autoencoder", torch_dtype=torch.float32),
-            ProductTransformer.from_pretrained(folder / "transformer", torch_dtype=dtype),
-            Encoders.load(folder / "encoders", device),
-            index["_name_or_path"],
-            digest_folder(folder),
-        )
+        """Raises CheckpointUnusable."""
+        try:
+            index = json.loads((folder / "model_index.json").read_text())
+            return cls(
+                load_network(Autoencoder, folder / "autoencoder", torch.float32),
+                load_network(ProductTransformer, folder / "transformer", dtype),
+                Encoders.load(folder / "encoders", device),
+                index["_name_or_path"],
+                digest_folder(folder),
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise CheckpointUnusable(f"{folder} is no checkpoint of this model: {error}") from error
 
     @property
     def device(self) -> torch.device:
@@ -75,7 +82,7 @@ class ProductDiffusion:
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Pixels:
         """[rows, C, s, s] → uint8 [rows, S, S, 3]."""
-        pixels = self.autoencoder.decode(latents.clamp(-1, 1))
+        pixels = self.autoencoder.decode(latents)
         coded = ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return cast(Pixels, coded.permute(0, 2, 3, 1).cpu().numpy())
 
@@ -98,6 +105,15 @@ def encode_packshot(autoencoder: Autoencoder, pixels: Tensor, alpha: Tensor) -> 
     latents = autoencoder.encode(pixels)
     mask = F.adaptive_avg_pool2d(alpha, (latents.shape[-2], latents.shape[-1]))
     return torch.cat([latents, mask.to(latents.dtype) * 2 - 1], dim=1)
+
+
+def load_network(kind: type[N], folder: Path, dtype: torch.dtype) -> N:
+    """Raises ValueError where the weights are not those of the configuration beside them."""
+    # By state, since diffusers' own loading leaves tensors that do not fit on the meta device.
+    network = kind.from_config(kind.load_config(folder))  # type: ignore[attr-defined]
+    state = load_file(folder / "diffusion_pytorch_model.safetensors")
+    network.load_state_dict(state)
+    return cast(N, network.to(dtype))
 
 
 def save_index(folder: Path, name: str) -> None:

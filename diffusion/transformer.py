@@ -67,7 +67,7 @@ class ProductTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
-        latent_channels: int = 8,
+        latent_channels: int = 16,
         latent_side: int = 16,
         patch: int = 2,
         width: int = 256,

@@ -1,4 +1,4 @@
-"""Trains the autoencoder on creatives and bare packshots."""
+"""Fits the autoencoder's projection, and trains its decoder, on creatives and bare packshots."""
 
 from __future__ import annotations
 
@@ -12,6 +12,27 @@ from diffusion.training.corpus import Corpus
 from diffusion.training.encoders import sample_creatives
 from diffusion.training.loop import Schedule, fit
 
+LATENT_NOISE = 0.05  # the decoder will see latents that a generator only almost got right
+
+
+def sample_pixels(
+    corpus: Corpus, trained: Tensor, generator: torch.Generator, count: int
+) -> Tensor:
+    """Three creatives to one bare packshot: float32 [count, 3, S, S] in [-1, 1]."""
+    num_creatives = count - count // 4
+    view, _, scene, seed = sample_creatives(corpus, trained, generator, count)
+    creatives = corpus.composite(view[:num_creatives], scene[:num_creatives], seed[:num_creatives])
+    return torch.cat([creatives, corpus.packshot(view[num_creatives:])[0]])
+
+
+def fit_autoencoder(corpus: Corpus, num_pictures: int = 256) -> Autoencoder:
+    """An autoencoder with its projection in place, and a decoder that is its linear inverse."""
+    network: Autoencoder = Autoencoder()
+    generator = torch.Generator().manual_seed(2)
+    network.fit_projection(sample_pixels(corpus, corpus.trained, generator, num_pictures))
+    network.project.requires_grad_(False)
+    return network
+
 
 def edges(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., 1:, :] - x[..., :-1, :], x[..., 1:] - x[..., :-1]
@@ -19,25 +40,18 @@ def edges(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def train_autoencoder(corpus: Corpus, schedule: Schedule, folder: Path, batch: int) -> Autoencoder:
     """L1 on pixels and on their differences: the second keeps edges where the first would blur."""
-    trained = torch.tensor([i for i, p in enumerate(corpus.products) if not p.held_out])
-    network = Autoencoder().to(memory_format=torch.channels_last)
+    network = fit_autoencoder(corpus).to(memory_format=torch.channels_last)
 
     def loss(model: Autoencoder, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        num_creatives = batch - batch // 4
-        view, _, scene, seed = sample_creatives(corpus, trained, generator, batch)
-        creatives = corpus.composite(
-            view[:num_creatives], scene[:num_creatives], seed[:num_creatives]
-        )
-        pixels = torch.cat([creatives, corpus.packshot(view[num_creatives:])[0]])
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        found = model(pixels).float()
+        pixels = sample_pixels(corpus, corpus.trained, generator, batch)
+        latents = model.encode(pixels)
+        noise = torch.randn(latents.shape, generator=generator)
+        found = model.decode(latents + LATENT_NOISE * noise).float()
         error = (found - pixels).abs().mean()
-        edge = sum(
-            ((a - b).abs().mean() for a, b in zip(edges(found), edges(pixels), strict=True)),
-            torch.zeros(()),
-        )
+        for a, b in zip(edges(found), edges(pixels), strict=True):
+            error = error + (a - b).abs().mean()
         mse = (found.detach() - pixels).square().mean() / 4
-        return error + edge, {"psnr_db": float(-10 * mse.log10())}
+        return error, {"psnr_db": float(-10 * mse.log10())}
 
     average: Autoencoder = fit("autoencoder", network, loss, schedule, folder)
     return average

@@ -49,6 +49,11 @@ class Corpus:
     view_index: NDArray[np.int64]
     scenes: NDArray[np.uint8]
 
+    @property
+    def trained(self) -> Tensor:
+        """Indices of the products that training may see."""
+        return torch.tensor([i for i, p in enumerate(self.products) if not p.held_out])
+
     def composite(self, views: Tensor, places: Tensor, seeds: Tensor) -> Tensor:
         """Products on scenes: views and seeds [n], places [n, 2 or more] starting with palette and
         setting → float32 [n, 3, S, S] in [-1, 1]."""

@@ -111,7 +111,7 @@ def describe(scene: list[int]) -> str:
 
 def train_encoders(corpus: Corpus, schedule: Schedule, folder: Path, batch: int) -> DualEncoder:
     """Trains on the training split only; the mean over creatives becomes the population's zero."""
-    trained = torch.tensor([i for i, p in enumerate(corpus.products) if not p.held_out])
+    trained = corpus.trained
     network = build_encoders(corpus.products)
     index = torch.from_numpy(corpus.view_index)
 

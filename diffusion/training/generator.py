@@ -69,7 +69,7 @@ def embed_creatives(corpus: Corpus, encoders: Encoders, per_taste: int) -> Tenso
     """Embeddings of creatives as shoppers of each taste click them: [*AXES, per_taste, width]."""
     generator = torch.Generator().manual_seed(1)
     tastes = torch.cartesian_prod(*map(torch.arange, AXES)).repeat_interleave(per_taste, dim=0)
-    trained = torch.tensor([i for i, p in enumerate(corpus.products) if not p.held_out])
+    trained = corpus.trained
     view, product, _, seed = sample_creatives(corpus, trained, generator, len(tastes))
     view = torch.from_numpy(corpus.view_index)[product, 0, tastes[:, 2], tastes[:, 0]]
     found = [
@@ -109,9 +109,13 @@ def train_generator(
 ) -> ProductTransformer:
     """Velocity matching (Liu et al., 2022) at logit-normal times (Esser et al., 2024)."""
     knowledge = learn_corpus(corpus, autoencoder, encoders)
-    trained = torch.tensor([i for i, p in enumerate(corpus.products) if not p.held_out])
+    trained = corpus.trained
     index = torch.from_numpy(corpus.view_index)
-    network = ProductTransformer(latent_side=SIDE // 8, embedding_width=encoders.width)
+    network = ProductTransformer(
+        latent_channels=autoencoder.config.latent_channels,
+        latent_side=SIDE // 8,
+        embedding_width=encoders.width,
+    )
 
     def loss(
         model: ProductTransformer, generator: torch.Generator

@@ -63,6 +63,7 @@ def fit(
     state_file, curve_file = folder / f"{name}.pt", folder / f"{name}.csv"
     folder.mkdir(parents=True, exist_ok=True)
     first = _resume(state_file, network, average, optimizer)
+    _rewind(curve_file, first)
     started, saved = time.monotonic(), time.monotonic()
     with curve_file.open("a", newline="") as curve:
         writer = csv.writer(curve)
@@ -121,6 +122,12 @@ def _resume(
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
+
+
+def _rewind(curve: Path, first: int) -> None:
+    """Takes off what an interrupted run wrote of steps that are walked again."""
+    lines = curve.read_bytes().splitlines(keepends=True) if curve.exists() else []
+    curve.write_bytes(b"".join(line for line in lines if int(line.split(b",")[0]) < first))
 
 
 def draw(generator: torch.Generator, high: int, *shape: int) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import transformers
 
-from diffusion.checkpoint import DEFAULT_CHECKPOINT
+from diffusion.checkpoint import DEFAULT_CHECKPOINT, CheckpointUnusable
 from diffusion.fusion import fuse
 from diffusion.guidance import Guidance
 from diffusion.model import ProductDiffusion
@@ -20,9 +20,10 @@ from diffusion.samplers import plan_euler
 from features.definitions import Lifetimes
 from features.prepare import prepare_world
 from features.reader import FeatureReader
-from features.store import StoreConfig
+from features.store import StoreConfig, StoreMissing
+from features.vector import FingerprintMismatch
 from server import logs
-from server.commands.serve import Built
+from server.commands.serve import Built, StartFailed
 from server.configuration import Configuration, EngineSlice, FeaturesSlice
 from server.core import ModelCard
 from server.metrics import Metrics
@@ -39,8 +40,11 @@ log = logs.logger(__name__)
 @asynccontextmanager
 async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator[Built]:
     """Yields once the model is loaded, features are there and every bucket is warm."""
-    model = await asyncio.to_thread(load_model, configuration)
-    reader = await asyncio.to_thread(open_features, configuration.features, model, metrics)
+    try:
+        model = await asyncio.to_thread(load_model, configuration)
+        reader = await asyncio.to_thread(open_features, configuration.features, model, metrics)
+    except (CheckpointUnusable, FingerprintMismatch, StoreMissing) as error:
+        raise StartFailed(str(error)) from error
     engine = Engine(model, engine_limits(configuration.engine), metrics)
     await asyncio.to_thread(engine.start, warm_request(model))
     log.info("warm", model=model.name, digest=model.digest, tick_ms=engine.pace.measured_ms())

@@ -36,6 +36,10 @@ class Built:
     is_healthy: Callable[[], bool]
 
 
+class StartFailed(RuntimeError):
+    """What answers can't be built from this configuration; says what is wrong with what."""
+
+
 Build = Callable[[Configuration, Metrics], AbstractAsyncContextManager[Built]]
 """Builds what answers; leaving the context takes it down. Only engine and features are heavy."""
 
@@ -45,7 +49,7 @@ def serve(configuration: Configuration, build: Build, port_file: Path | None = N
     logs.configure_logs(configuration.logging.format, configuration.logging.level)
     try:
         uvloop.run(run_server(configuration, build, port_file))
-    except OSError as error:  # a port that is taken, a folder that is not there
+    except (OSError, StartFailed) as error:  # a port that is taken, a folder that is not there
         print(f"serve: {error}", file=sys.stderr)
         return 1
     return 0
