@@ -92,7 +92,7 @@ def sample_shoppers(creatives: Tensor, taste: Tensor, generator: torch.Generator
     anything = torch.stack([draw(generator, n, rows, MAX_CLICKS) for n in AXES], dim=2)
     p, s, t = torch.where(follows, taste[:, None], anything).unbind(2)
     clicked = creatives[p, s, t, draw(generator, creatives.shape[3], rows, MAX_CLICKS)]
-    num_clicks = MAX_CLICKS ** torch.rand(rows, 1, generator=generator)
+    num_clicks = (MAX_CLICKS ** torch.rand(rows, 1, generator=generator)).floor()
     weights = (torch.arange(MAX_CLICKS) < num_clicks).float()
     weights = weights * torch.rand(rows, MAX_CLICKS, generator=generator).mul(2.5).add(0.5)
     pooled = torch.einsum("nk,nkw->nw", weights, clicked)

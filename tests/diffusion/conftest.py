@@ -1,0 +1,14 @@
+"""Toy networks are quickest on one thread, and their neighbours on the machine keep theirs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
