@@ -120,6 +120,8 @@ class EngineSlice(Slice):
     def _rise(cls, buckets: tuple[int, ...]) -> tuple[int, ...]:
         if buckets[0] < 1 or list(buckets) != sorted(set(buckets)):
             raise ValueError("must be positive and rising")
+        if buckets[-1] < 3:
+            raise ValueError("the last must hold the 3 rows that guidance makes of one image")
         return buckets
 
 

@@ -18,8 +18,8 @@ PREVIEW = OutputSpec(ImageFormat.JPEG, quality=75)
 class News:
     """Turns the engine's steps into progress for one listener, in the order of the steps.
 
-    A preview is decoded beside the sampling, one at a time: where decoding is slower than stepping,
-    steps in between go without.
+    A preview is decoded beside the sampling, one at a time, and goes out with the first step after
+    it is ready.
     """
 
     def __init__(
@@ -33,16 +33,14 @@ class News:
         self._side, self._num_steps = preview_side, num_steps
         self._decode, self._workers, self._listener = decode, workers, listener
         self._last = 0
-        self._preview: asyncio.Task[None] | None = None
+        self._preview: asyncio.Future[EncodedImage] | None = None
 
     def step(self, done: int, guess: Tensor) -> None:
         """Called in the event loop; `guess` [C, h, w] is the first image as it would be now."""
         if done <= self._last:
             return
-        if not self._side:
-            self._tell(Progress(done, self._num_steps))
-        elif self._preview is None or self._preview.done():
-            self._preview = asyncio.create_task(self._show(done, guess))
+        self._last = done
+        self._listener(Progress(done, self._num_steps, self._take_preview(guess)))
 
     def close(self) -> None:
         """Nothing is told from here on."""
@@ -50,14 +48,16 @@ class News:
         if self._preview is not None:
             self._preview.cancel()
 
-    async def _show(self, done: int, guess: Tensor) -> None:
-        loop = asyncio.get_running_loop()
-        image = await loop.run_in_executor(self._workers, self._draw, guess)
-        self._tell(Progress(done, self._num_steps, image))
+    def _take_preview(self, guess: Tensor) -> EncodedImage | None:
+        if not self._side:
+            return None
+        ready = None
+        if self._preview is not None and self._preview.done():
+            ready, self._preview = self._preview.result(), None
+        if self._preview is None:
+            loop = asyncio.get_running_loop()
+            self._preview = loop.run_in_executor(self._workers, self._draw, guess)
+        return ready
 
     def _draw(self, guess: Tensor) -> EncodedImage:
         return encode(shrink(self._decode(guess[None])[0], self._side), PREVIEW, seed=0)
-
-    def _tell(self, progress: Progress) -> None:
-        self._last = progress.step
-        self._listener(progress)

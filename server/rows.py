@@ -97,6 +97,8 @@ def fit_deadline(
         plan = plan_steps(request, model, num_steps)
         return [replace(row, plan=plan) for row in rows]
     engine.observer.refused("deadline")
-    if engine.num_rows and left_s > 0 and not may_degrade(request):
+    num_forward_rows = sum(len(row.guidance.terms) for row in rows)
+    alone_s = engine.pace.predict_s(len(rows[0].plan), num_forward_rows)
+    if alone_s <= left_s and not may_degrade(request):
         raise Overloaded(wanted_s - left_s)
     raise DeadlineExceeded("the deadline is nearer than the sampling is long")

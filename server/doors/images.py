@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from etalage.v1 import images_pb2 as pb
 
+from etalage.v1 import images_pb2 as pb
 from server import logs
 from server.configuration import ServerSlice
 from server.core import ImageRequest, ImageResult, SamplerName

@@ -9,10 +9,10 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from etalage.v1 import images_pb2 as pb
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
+from etalage.v1 import images_pb2 as pb
 from server.core import (
     Arm,
     DeadlinePolicy,

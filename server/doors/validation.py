@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from etalage.v1 import images_pb2 as pb
 from google.protobuf.message import Message
 
+from etalage.v1 import images_pb2 as pb
 from server.core import Arm
 from server.doors.locales import is_language_tag
 from server.errors import Violation

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from etalage.v1 import images_pb2 as pb
 from google.protobuf.message import DecodeError, Message
 
+from etalage.v1 import images_pb2 as pb
 from server.errors import InvalidRequest, Violation
 
 M = TypeVar("M", bound=Message)

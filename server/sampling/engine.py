@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from diffusion.denoiser import Conditions
+from diffusion.guidance import Given
 from diffusion.samplers import advance
 from server.core import Pixels
 from server.errors import DeadlineExceeded, Overloaded, SamplingFailed, Unavailable
@@ -28,6 +29,8 @@ from server.sampling.row import Row, RowRequest, Ticket
 from server.sampling.scheduler import Scheduler
 
 log = structlog.get_logger(__name__)
+
+STOPPED = ("the sampling engine is not running", "ENGINE_STOPPED")
 
 
 class SamplingModel(Protocol):
@@ -64,6 +67,8 @@ class Engine:
         self.model = model
         self.limits = limits or EngineLimits()
         self.pace = Pace(self.limits.buckets)
+        if self.pace.largest < len(Given):
+            raise ValueError(f"the largest bucket must hold the {len(Given)} rows of one guidance")
         self.observer = observer or Silence()
         self._clock = clock
         self._scheduler: Scheduler[Row] = Scheduler(self.pace.largest, self.limits.patience_s)
@@ -108,7 +113,7 @@ class Engine:
         Raises `Overloaded` where they do not fit, `Unavailable` where the engine is gone.
         """
         if not self.is_healthy:
-            raise Unavailable("the sampling engine is not running", "ENGINE_STOPPED")
+            raise Unavailable(*STOPPED)
         with self._num_rows_lock:
             if self._num_rows + len(requests) > self.limits.max_rows:
                 self.observer.refused("queue_full")
@@ -118,6 +123,8 @@ class Engine:
         ticket = Ticket(loop, loop.create_future(), on_step)
         ticket.rows = [self._start_row(request, ticket) for request in requests]
         self._incoming.put(ticket)
+        if not self.is_healthy:  # it stopped since, and may not look into its queue again
+            ticket.fail(Unavailable(*STOPPED))
         return ticket
 
     def predict_s(self, requests: Sequence[RowRequest]) -> float:
@@ -196,16 +203,17 @@ class Engine:
 
     def _step(self, batch: list[Row]) -> None:
         now_s = self._clock()
-        for row in batch:
-            if not row.num_ticks_done:
-                row.ticket.queue_s = now_s - row.submitted_s
-                self.observer.queue_seconds(row.ticket.queue_s)
+        fresh = [row for row in batch if not row.num_ticks_done]
+        for row in fresh:
+            row.ticket.queue_s = now_s - row.submitted_s
         try:
             self._advance(batch)
         except Exception as error:  # whatever a model raises must cost its own row only
             self._isolate(batch, error)
             return
         self.observer.steps(len(batch))
+        for row in fresh:
+            self.observer.queue_seconds(now_s - row.submitted_s)
         for ticket in dict.fromkeys(row.ticket for row in batch):
             ticket.report_step()
             if all(row.is_finished for row in ticket.rows):
@@ -238,6 +246,8 @@ class Engine:
         cond = {name: torch.cat([c[name] for c in conditions]) for name in conditions[0]}
         started = time.perf_counter()
         predicted = self.model.denoise(x[owner], sigma[owner], cond)[: len(terms)]
+        if x.is_cuda:  # the one sync of a tick: without it the queue of kernels has no end
+            torch.cuda.current_stream(x.device).synchronize()
         elapsed_s = time.perf_counter() - started
         weight = torch.tensor([w for *_, w in terms], device=x.device).view(-1, 1, 1, 1)
         denoised = torch.zeros_like(x).index_add_(0, owner[: len(terms)], weight * predicted)
@@ -255,10 +265,9 @@ class Engine:
         self._decoder.put(ticket)
 
     def _abandon(self) -> None:
-        gone = Unavailable("the sampling engine stopped", "ENGINE_STOPPED")
         while not self._incoming.empty():
             if (ticket := self._incoming.get()) is not None:
                 self._tickets.add(ticket)
         for ticket in tuple(self._tickets):
             self._leave(ticket)
-            ticket.fail(gone)
+            ticket.fail(Unavailable(*STOPPED))

@@ -105,8 +105,10 @@ class Ticket:
         self._post(self._set_result, pixels)
 
     def fail(self, error: Exception) -> None:
-        self.is_released = True
-        self._post(self._set_exception, error)
+        """Tells whoever waits; for a released ticket that is nobody."""
+        if not self.is_released:
+            self.is_released = True
+            self._post(self._set_exception, error)
 
     def report_step(self) -> None:
         if self.on_step is not None and (guess := self.rows[0].denoised) is not None:

@@ -1,0 +1,42 @@
+"""A server process with a pipeline of a few lines: `python -m tests.server.commands.drill FLAGS`.
+
+An image takes a tenth of a second. `DRILL` in the environment makes building fail or hang.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from server.commands.serve import Built, serve
+from server.commands.settings import add_flags, configuration_from
+from server.configuration import Configuration
+from server.core import ModelCard
+from server.metrics import Metrics
+from tests.server.doors.sketching import Sketcher
+
+
+@asynccontextmanager
+async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator[Built]:
+    if os.environ.get("DRILL") == "hang":
+        await asyncio.sleep(600)
+    if os.environ.get("DRILL") == "fail":
+        raise FileNotFoundError("no model in /nowhere")
+    sketcher = Sketcher()
+    sketcher.pace_s = 0.025
+    print("built", flush=True)
+    yield Built(sketcher, ModelCard("sketch", "fedcba9876543210"), lambda: True)
+    print("taken down", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port-file", type=Path)
+    add_flags(parser)
+    arguments = parser.parse_args()
+    sys.exit(serve(configuration_from(arguments), build, arguments.port_file))

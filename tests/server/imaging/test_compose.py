@@ -1,0 +1,132 @@
+"""The product's own pixels over surroundings in which the generated product is taken away."""
+
+import numpy as np
+import pytest
+
+from diffusion.composition import place
+from server.core import Mode
+from server.imaging.compose import compose, fill, resize, widen
+
+
+def draw_cutout(side=100, seed=0):
+    """A disc of noise, opaque with a soft rim, on nothing."""
+    rgba = np.random.default_rng(seed).integers(0, 256, (side, side, 4), dtype=np.uint8)
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    rgba[..., 3] = np.clip((side / 2 - np.hypot(x, y)) * 40, 0, 255)
+    return rgba
+
+
+def draw_generated(side=128, seed=1):
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+def plain(colour, side=128):
+    return np.broadcast_to(np.array(colour, np.uint8), (side, side, 3)).copy()
+
+
+@pytest.mark.parametrize("side", [64, 128, 200, 512])
+def test_preserve_keeps_the_products_exact_codes_where_it_is_opaque(side):
+    cutout = draw_cutout()
+    creative = compose(draw_generated(), cutout, side, Mode.PRESERVE)
+    assert creative.shape == (side, side, 3) and creative.dtype == np.uint8
+    rgb, alpha = place(cutout, side)
+    assert (alpha == 1).sum() > 0.1 * side**2
+    assert np.array_equal(creative[alpha == 1], rgb[alpha == 1])
+
+
+def test_a_product_at_its_own_size_keeps_the_merchants_pixels():
+    side = 200
+    cutout = draw_cutout(side=round(0.56 * side))
+    creative = compose(draw_generated(), cutout, side, Mode.PRESERVE)
+    top, left = round(0.80 * side) - len(cutout), round(0.5 * side - len(cutout) / 2)
+    pasted = creative[top : top + len(cutout), left : left + len(cutout)]
+    opaque = cutout[..., 3] == 255
+    assert np.array_equal(pasted[opaque], cutout[..., :3][opaque])
+
+
+def test_of_the_generated_product_nothing_is_left():
+    """The product is generated twice as green as anything; the surroundings are grey."""
+    cutout, generated = draw_cutout(), plain((90, 90, 90))
+    cutout[..., :3] = (200, 40, 40)
+    _, alpha = place(cutout, 128)
+    generated[alpha > 0.02] = (0, 255, 0)
+    creative = compose(generated, cutout, 256, Mode.PRESERVE).astype(int)
+    _, alpha = place(cutout, 256)
+    outside = creative[alpha == 0]
+    assert (outside[:, 1] - outside[:, 0]).max() <= 2, "no green halo"
+    assert (creative[..., 1] - creative[..., 0]).max() <= 2
+
+
+def test_away_from_the_product_the_surroundings_are_as_generated():
+    generated = draw_generated()
+    creative = compose(generated, draw_cutout(), 128, Mode.PRESERVE)
+    assert np.array_equal(creative[:20], generated[:20])
+
+
+def test_the_product_throws_a_shadow_on_the_ground():
+    creative = compose(plain((180, 180, 180)), draw_cutout(), 256, Mode.PRESERVE)
+    assert (creative[:20] == 180).all()
+    ground = round(0.80 * 256)
+    assert creative[ground + 1, 100:156].mean() < 160
+
+
+def test_restyle_is_the_generated_picture():
+    generated = draw_generated()
+    assert np.array_equal(compose(generated, draw_cutout(), 128, Mode.RESTYLE), generated)
+    assert compose(generated, draw_cutout(), 300, Mode.RESTYLE).shape == (300, 300, 3)
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (12, 200, 77)])
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.95])
+def test_a_hole_in_plain_surroundings_is_filled_with_their_colour(colour, share):
+    rng = np.random.default_rng(0)
+    hole = rng.random((64, 64)) < share
+    pixels = plain(colour, 64)
+    pixels[hole] = rng.integers(0, 256, (hole.sum(), 3))
+    assert np.array_equal(fill(pixels, hole), plain(colour, 64))
+
+
+def test_only_the_hole_is_filled():
+    pixels, hole = draw_generated(32), np.zeros((32, 32), bool)
+    assert np.array_equal(fill(pixels, hole), pixels)
+    hole[10:20, 5:25] = True
+    filled = fill(pixels, hole)
+    assert np.array_equal(filled[~hole], pixels[~hole])
+
+
+def test_a_hole_between_two_colours_is_filled_with_the_nearer_one():
+    pixels = plain((0, 0, 0), 64)
+    pixels[:, 32:] = 200
+    hole = np.zeros((64, 64), bool)
+    hole[24:40, 8:56] = True
+    filled = fill(pixels, hole).astype(int)[32, :, 0]
+    assert filled[10] < 60 and filled[53] > 140
+    assert filled.min() >= 0 and filled.max() <= 200
+
+
+def test_what_the_hole_holds_does_not_shine_through():
+    pixels, hole = plain((100, 100, 100), 32), np.zeros((32, 32), bool)
+    hole[8:24, 8:24] = True
+    other = pixels.copy()
+    other[hole] = 255
+    assert np.array_equal(fill(pixels, hole), fill(other, hole))
+
+
+def test_a_hole_that_is_everything_is_filled_without_numbers_that_are_none():
+    filled = fill(draw_generated(16), np.ones((16, 16), bool))
+    assert filled.shape == (16, 16, 3) and filled.dtype == np.uint8
+
+
+def test_the_rim_is_widened_all_around():
+    alpha = np.zeros((128, 128), np.float32)
+    alpha[64, 64] = 1
+    wide = widen(alpha)
+    rows, columns = np.nonzero(wide)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (61, 67, 61, 67)
+    assert not widen(np.zeros((128, 128), np.float32)).any()
+
+
+def test_resizing_to_the_same_side_changes_nothing():
+    generated = draw_generated(32)
+    assert resize(generated, 32) is generated
+    assert (resize(plain((7, 8, 9), 32), 100) == (7, 8, 9)).all()

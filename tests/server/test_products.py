@@ -1,0 +1,138 @@
+"""Products ready for fusion: their language, and how long they are kept."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from features.packshots import PackshotUnusable
+from features.records import Product
+from server.core import InlineProduct
+from server.products import ProductShelf, choose_title
+from tests.diffusion.tiny import LATENT_CHANNELS, LATENT_SIDE, WIDTH, load_model
+
+TITLES = {"en": "shoe", "de": "Schuh", "pt-BR": "sapato", "zh-hant": "鞋"}
+VECTOR = np.linspace(0, 1, WIDTH, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return load_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def shelf(model):
+    return ProductShelf(model, capacity=2)
+
+
+def draw_packshot(colour="crimson", side=24):
+    image = Image.new("RGBA", (side, side))
+    image.paste(Image.new("RGBA", (side // 2, side // 2), colour), (side // 4, side // 4))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def make_product(tmp_path):
+    (tmp_path / "shoe.png").write_bytes(draw_packshot())
+
+    def make(product_id="shoe", **changes):
+        facts = {
+            "titles": TITLES,
+            "category": "clothing",
+            "packshot": str(tmp_path / "shoe.png"),
+            "image_embedding": VECTOR,
+            "text_embedding": -VECTOR,
+            "ages_s": {},
+        }
+        return Product(product_id, **{**facts, **changes})
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("locale", "language"),
+    [
+        ("en", "en"),
+        ("de", "de"),
+        ("de-CH", "de"),
+        ("DE-at-1996", "de"),
+        ("pt-br", "pt-BR"),
+        ("zh-Hant-TW", "zh-hant"),
+        ("pt", "en"),
+        ("fi", "en"),
+        ("", "en"),
+    ],
+)
+def test_a_title_is_in_the_nearest_language(locale, language):
+    assert choose_title(TITLES, locale) == (language, TITLES[language])
+
+
+def test_any_title_is_better_than_none():
+    assert choose_title({"fi": "kenkä"}, "de") == ("fi", "kenkä")
+    with pytest.raises(KeyError):
+        choose_title({}, "de")
+
+
+def test_a_product_is_prepared_from_its_packshot_and_vectors(shelf, make_product):
+    prepared = shelf.prepare(make_product(), "en")
+    assert prepared.name == "shoe" and prepared.cutout.shape == (24, 24, 4)
+    assert prepared.condition.packshot.shape == (1, LATENT_CHANNELS + 1, LATENT_SIDE, LATENT_SIDE)
+    assert prepared.condition.image_embedding is not None
+    assert np.array_equal(prepared.condition.image_embedding, VECTOR)
+    assert np.array_equal(prepared.condition.title_embedding, -VECTOR)
+
+
+def test_another_language_is_encoded_when_it_is_asked_for(shelf, make_product, model):
+    prepared = shelf.prepare(make_product(), "de-CH")
+    expected = model.encoders.encode_texts(["Schuh"])[0]
+    assert prepared.condition.title_embedding == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_product_is_prepared_once_while_nothing_of_it_changes(shelf, make_product):
+    first = shelf.prepare(make_product(), "en")
+    assert shelf.prepare(make_product(), "en-GB") is first
+    assert shelf.prepare(make_product(), "fi") is first
+    assert shelf.prepare(make_product(), "de") is not first
+    changed = make_product(image_embedding=VECTOR[::-1].copy())
+    assert shelf.prepare(changed, "en") is not first
+
+
+def test_products_that_were_asked_for_least_lately_go_first(shelf, make_product):
+    one, two = (shelf.prepare(make_product(name), "en") for name in ("one", "two"))
+    assert shelf.prepare(make_product("one"), "en") is one
+    shelf.prepare(make_product("three"), "en")
+    assert shelf.prepare(make_product("one"), "en") is one
+    assert shelf.prepare(make_product("two"), "en") is not two
+
+
+def test_several_threads_may_ask_at_once(model, make_product):
+    shelf = ProductShelf(model, capacity=3)
+    names = [f"p{number % 5}" for number in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        prepared = list(pool.map(lambda name: shelf.prepare(make_product(name), "en"), names))
+    assert [product.name for product in prepared] == names
+
+
+def test_a_packshot_that_is_gone_is_told(shelf, make_product, tmp_path):
+    with pytest.raises(PackshotUnusable):
+        shelf.prepare(make_product(packshot=str(tmp_path / "gone.png")), "en")
+
+
+def test_an_inline_product_is_encoded_with_its_attributes(shelf, model):
+    inline = InlineProduct("Red shoe", draw_packshot(), {"size": "42", "brand": "Acme"})
+    prepared = shelf.prepare_inline(inline)
+    assert prepared.name == "Red shoe" and prepared.cutout.shape == (24, 24, 4)
+    expected = model.encoders.encode_texts(["Red shoe, brand Acme, size 42"])[0]
+    assert prepared.condition.title_embedding == pytest.approx(expected, abs=1e-6)
+    assert np.isfinite(prepared.condition.image_embedding).all()
+    assert shelf.prepare_inline(inline) is not prepared
+
+
+def test_an_inline_product_without_attributes_is_its_title(shelf, model):
+    prepared = shelf.prepare_inline(InlineProduct("Red shoe", draw_packshot(), {}))
+    expected = model.encoders.encode_texts(["Red shoe"])[0]
+    assert prepared.condition.title_embedding == pytest.approx(expected, abs=1e-6)
