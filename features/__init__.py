@@ -1,1 +1,20 @@
-"""Who is asking and for what."""
+"""Who is asking and for what: the feature store, from a shop's files to a request.
+
+In the order in which data meets the rooms:
+
+    world/           the embedded catalogue
+    catalogue        a shop's products, each good one and every problem; catalogue_rows: JSONL,
+                     parquet, CSV; coco: COCO JSON and its masks; packshots: pictures, cut out
+    schema           what is stored: views, columns; vector: their fingerprint
+    ingest           pictures and titles -> embeddings; offline: parquet parts, sifted
+    creatives        what simulated shoppers see; shoppers: their tastes and clicks; histories: the
+                     clicks -> embeddings; simulate: all of it, as a command
+    quiet_feast      the only import of Feast; definitions: the schema in its words; store: one home
+    materialize      offline -> online, the newest event wins
+    prepare          the embedded world, made once
+    online           reads, off the event loop; batching: many small ones as few large ones
+    decoding         stored values -> records; records: what a read answers
+    reader           a shopper and products for a request, within its time
+
+Importing this package imports nothing: Feast costs seconds, and its import has side effects.
+"""

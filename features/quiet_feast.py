@@ -1,0 +1,80 @@
+"""The one door through which Feast comes in.
+
+Importing Feast points prometheus_client at a directory for multi-process metrics, by environment
+variable. A process that imports prometheus_client later would silently keep its metrics in files
+there, and so would every child. Hence the order: prometheus_client first, which settles its mode;
+then Feast; then the environment is put back as it was. Of its log only warnings are let through: it
+tells of every refresh of its registry.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import prometheus_client
+
+_VARIABLES = (
+    "PROMETHEUS_MULTIPROC_DIR",
+    "PROMETHEUS_MULTIPROCESS_DIR",
+    "prometheus_multiproc_dir",
+)
+
+
+@contextmanager
+def environment_kept() -> Iterator[None]:
+    """Afterwards the variables of multi-process metrics are what they were, or not there."""
+    before = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        for name in _VARIABLES:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+with environment_kept():
+    from feast import (
+        Entity,
+        FeatureService,
+        FeatureStore,
+        FeatureView,
+        Field,
+        FileSource,
+        PushSource,
+        RepoConfig,
+        ValueType,
+    )
+    from feast.errors import FeastObjectNotFoundException
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import FloatList, StringList, Value
+    from feast.types import Array, Bool, Float32, Int64, String
+
+assert prometheus_client.REGISTRY  # imported above for its order, before Feast
+
+logging.getLogger("feast").setLevel(logging.WARNING)
+
+__all__ = [
+    "Array",
+    "Bool",
+    "Entity",
+    "EntityKey",
+    "FeastObjectNotFoundException",
+    "FeatureService",
+    "FeatureStore",
+    "FeatureView",
+    "Field",
+    "FileSource",
+    "Float32",
+    "FloatList",
+    "Int64",
+    "PushSource",
+    "RepoConfig",
+    "String",
+    "StringList",
+    "Value",
+    "ValueType",
+    "environment_kept",
+]

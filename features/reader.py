@@ -1,0 +1,236 @@
+"""Who is asking, and for what: read when a request comes, within that request's own time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from threading import Event, Thread
+from typing import Any, Protocol
+
+from features.batching import Answers, TurnBatcher
+from features.decoding import NO_PROFILE, NO_RECENT, Profile, Recent, join_shopper
+from features.online import Answer, OnlineReads, resolve
+from features.records import FeaturesUnavailable, Product, ProductUnknown, Shopper, Status
+from features.schema import PRODUCT_FEATURES, SERVICE, USER_PROFILE, USER_RECENT
+from features.store import StoreConfig, open_store
+from features.vector import check_fingerprint, fingerprint
+
+log = logging.getLogger(__name__)
+
+MAX_ASYNC_READS = 8
+
+NOTHING: Mapping[str, Any] = {}
+
+Products = dict[str, Product | ProductUnknown | FeaturesUnavailable]
+"""By product id: the product, or the error that reading it alone would raise."""
+
+
+class ReadObserver(Protocol):
+    """Told about reads; called on the event loop."""
+
+    def read_seconds(self, view: str, seconds: float) -> None:
+        """One read of the store, for all requests that shared it."""
+
+    def missing(self, view: str, reason: str) -> None:
+        """A request had to do without, since it was missing, stale, invalid or unavailable."""
+
+    def age(self, view: str, seconds: float) -> None:
+        """How old a row was when it was read, for all requests that shared it."""
+
+
+class SilentObserver:
+    def read_seconds(self, view: str, seconds: float) -> None: ...
+    def missing(self, view: str, reason: str) -> None: ...
+    def age(self, view: str, seconds: float) -> None: ...
+
+
+class FeatureReader:
+    """Reads shoppers and products, batched over the requests of one event-loop turn.
+
+    Everything is looked up in the registry once, at `start`, and again every `refresh_s` seconds
+    in the background. The last `num_kept` products are kept for when the store is down.
+    """
+
+    service = SERVICE
+
+    def __init__(
+        self,
+        config: StoreConfig,
+        *,
+        width: int,
+        encoder_digest: str,
+        observer: ReadObserver | None = None,
+        refresh_s: float = 10.0,
+        num_kept: int = 4096,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.fingerprint = fingerprint(width, encoder_digest)
+        self._config = config
+        self._width = width
+        self._observer: ReadObserver = observer or SilentObserver()
+        self._refresh_s = refresh_s
+        self._clock = clock
+        self._kept = KeptProducts(num_kept, clock)
+        self._stopped = Event()
+
+    def start(self) -> None:
+        """Opens the store and starts refreshing.
+
+        Raises StoreMissing, or FingerprintMismatch where it was made with other encoders.
+        """
+        self._store = open_store(self._config)
+        check_fingerprint(self._store.fingerprint(), self.fingerprint)
+        self._resolution = resolve(self._store, self._width)
+        self._reads = OnlineReads(self._store, self._clock, self._observe)
+        max_in_flight = MAX_ASYNC_READS if self._reads.is_async else 1
+        self._batcher = TurnBatcher(
+            lambda keys, done: self._reads.fetch(self._resolution, keys, done), max_in_flight
+        )
+        Thread(target=self._refresh, name="feature-registry", daemon=True).start()
+
+    async def close(self) -> None:
+        """Stops reading; whoever still waits is told that features are unavailable."""
+        self._stopped.set()
+        self._batcher.close()
+        await self._reads.close()
+        await self._store.feast.close()
+
+    async def read(
+        self, user_id: str | None, product_ids: Sequence[str], *, timeout_s: float
+    ) -> tuple[Shopper | None, Products]:
+        """A shopper, where one is asked for, and products: the cheapest way to ask for both.
+
+        Never raises for trouble with the store: `Shopper.status` tells, and in place of a product
+        there is the error that `read_product` would raise.
+        """
+        wanted: list[tuple[str, Sequence[str]]] = []
+        if user_id is not None:
+            users = (user_id,)
+            wanted += ((USER_PROFILE.name, users), (USER_RECENT.name, users))
+        if product_ids:
+            wanted.append((PRODUCT_FEATURES.name, product_ids))
+        answers = await self._batcher.read(wanted, timeout_s) if wanted else {}
+        shopper = None if user_id is None else self._join_shopper(user_id, answers)
+        return shopper, self._pick_products(product_ids, answers)
+
+    async def read_shopper(self, user_id: str, *, timeout_s: float) -> Shopper:
+        """Never raises for trouble with the store: `Shopper.status` tells."""
+        shopper, _ = await self.read(user_id, (), timeout_s=timeout_s)
+        assert shopper is not None
+        return shopper
+
+    async def read_product(self, product_id: str, *, timeout_s: float) -> Product:
+        """Raises ProductUnknown, or FeaturesUnavailable when neither the store nor an earlier read
+        has it."""
+        found = (await self.read_products((product_id,), timeout_s=timeout_s))[product_id]
+        if isinstance(found, Product):
+            return found
+        raise found
+
+    async def read_products(self, product_ids: Sequence[str], *, timeout_s: float) -> Products:
+        """A slate's products in one read: each by its id, or the error that it would raise."""
+        _, products = await self.read(None, product_ids, timeout_s=timeout_s)
+        return products
+
+    @property
+    def _is_trusted(self) -> bool:
+        """False once the store under us was filled by other encoders than ours."""
+        return self._resolution.fingerprint == self.fingerprint
+
+    def _observe(self, view: str, answer: Answer) -> None:
+        """Once for each row, however many requests share it."""
+        self._observer.read_seconds(view, answer.seconds)
+        for record in answer.records.values():
+            if isinstance(record, Product):
+                self._observer.age(view, record.ages_s[view])
+                if self._is_trusted:
+                    self._kept.keep(record)
+            elif isinstance(record, Profile | Recent) and record.status is Status.FOUND:
+                self._observer.age(view, record.age_s or 0.0)
+
+    def _join_shopper(self, user_id: str, answers: Answers | None) -> Shopper:
+        answers = answers or {}
+        profile: Profile = answers.get(USER_PROFILE.name, NOTHING).get(user_id, NO_PROFILE)
+        recent: Recent = answers.get(USER_RECENT.name, NOTHING).get(user_id, NO_RECENT)
+        if profile.status is not Status.FOUND:
+            self._observer.missing(USER_PROFILE.name, profile.status.value)
+        if recent.status is not Status.FOUND:
+            self._observer.missing(USER_RECENT.name, recent.status.value)
+        if not self._is_trusted:
+            return Shopper(Status.INVALID, consent=profile.consent)
+        return join_shopper(profile, recent)
+
+    def _pick_products(self, product_ids: Sequence[str], answers: Answers | None) -> Products:
+        table = (answers or {}).get(PRODUCT_FEATURES.name, NOTHING)
+        why_none = "the store was late" if answers is None else "the store failed"
+        is_trusted = self._is_trusted
+        products: Products = {}
+        for product_id in product_ids:
+            found = table.get(product_id)
+            if not (is_trusted and isinstance(found, Product)):
+                found = self._replace(product_id, found, why_none)
+            products[product_id] = found
+        return products
+
+    def _replace(
+        self, product_id: str, found: Product | Status | None, why_none: str
+    ) -> Product | ProductUnknown | FeaturesUnavailable:
+        """What stands in for a product that could not be read."""
+        if found is Status.MISSING:
+            self._kept.forget(product_id)
+            self._observer.missing(PRODUCT_FEATURES.name, Status.MISSING.value)
+            return ProductUnknown(product_id)
+        status = Status.INVALID if isinstance(found, Product) else found or Status.UNAVAILABLE
+        self._observer.missing(PRODUCT_FEATURES.name, status.value)
+        why = why_none if status is Status.UNAVAILABLE else f"its row is {status.value}"
+        return self._kept.recall(product_id) or FeaturesUnavailable(product_id, why)
+
+    def _refresh(self) -> None:
+        """On a thread of its own: no request ever waits for the registry."""
+        while not self._stopped.wait(self._refresh_s):
+            try:
+                self._store.feast.refresh_registry()
+                resolution = resolve(self._store, self._width)
+            except Exception:  # the registry is away: what was resolved before still holds
+                log.exception("the feature registry could not be refreshed")
+                continue
+            if resolution.fingerprint != self._resolution.fingerprint:
+                log.error(
+                    "the feature store now has fingerprint %s, this process was made for %s",
+                    resolution.fingerprint,
+                    self.fingerprint,
+                )
+            self._resolution = resolution
+
+
+class KeptProducts:
+    """The products read last, so that a broken store still gives the generic image."""
+
+    def __init__(self, max_products: int, clock: Callable[[], float]) -> None:
+        self._max_products = max_products
+        self._clock = clock
+        self._products: OrderedDict[str, tuple[float, Product]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._products)
+
+    def keep(self, product: Product) -> None:
+        self._products[product.product_id] = self._clock(), product
+        self._products.move_to_end(product.product_id)
+        if len(self._products) > self._max_products:
+            self._products.popitem(last=False)
+
+    def forget(self, product_id: str) -> None:
+        self._products.pop(product_id, None)
+
+    def recall(self, product_id: str) -> Product | None:
+        """With the age it has by now."""
+        if product_id not in self._products:
+            return None
+        read_s, product = self._products[product_id]
+        since_s = max(self._clock() - read_s, 0.0)
+        ages = {view: age_s + since_s for view, age_s in product.ages_s.items()}
+        return replace(product, ages_s=ages)

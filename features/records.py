@@ -1,0 +1,70 @@
+"""What a read answers: a shopper or a product, and how much of it there was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from features.vector import Vector
+
+
+class Status(Enum):
+    """Of an embedding, at the time it was read."""
+
+    FOUND = "found"
+    MISSING = "missing"
+    """No row, or a row without an embedding: a shopper without history."""
+    STALE = "stale"
+    """Older than its view's lifetime."""
+    INVALID = "invalid"
+    """Of another width than the encoders', or not finite, or made by other encoders."""
+    UNAVAILABLE = "unavailable"
+    """The store failed, or was late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shopper:
+    """Who is asking. `embedding` [width] is set if and only if `status` is FOUND.
+
+    `consent` is False when it is not known. `ages_s` has the feature views that had a row.
+    """
+
+    status: Status
+    embedding: Vector | None = None
+    consent: bool = False
+    locale: str = ""
+    age_band: str = ""
+    gender: str = ""
+    interests: tuple[str, ...] = ()
+    ages_s: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What is asked for. `packshot` is a path or an fsspec URL; embeddings are [width]."""
+
+    product_id: str
+    titles: Mapping[str, str]
+    category: str
+    packshot: str
+    image_embedding: Vector
+    text_embedding: Vector
+    ages_s: Mapping[str, float]
+
+
+class ProductUnknown(LookupError):
+    """The store answered, and has no such product."""
+
+    def __init__(self, product_id: str) -> None:
+        super().__init__(f"no product {product_id!r} in the feature store")
+        self.product_id = product_id
+
+
+class FeaturesUnavailable(RuntimeError):
+    """The product could not be read in time, and was never read before."""
+
+    def __init__(self, product_id: str, reason: str) -> None:
+        super().__init__(f"features of product {product_id!r} are not available: {reason}")
+        self.product_id = product_id
+        self.reason = reason
