@@ -13,7 +13,14 @@ from typing import Any, Protocol
 from features.batching import Answers, TurnBatcher
 from features.decoding import NO_PROFILE, NO_RECENT, Profile, Recent, join_shopper
 from features.online import Answer, OnlineReads, resolve
-from features.records import FeaturesUnavailable, Product, ProductUnknown, Shopper, Status
+from features.records import (
+    FeaturesUnavailable,
+    Product,
+    Products,
+    ProductUnknown,
+    Shopper,
+    Status,
+)
 from features.schema import PRODUCT_FEATURES, SERVICE, USER_PROFILE, USER_RECENT
 from features.store import StoreConfig, open_store
 from features.vector import check_fingerprint, fingerprint
@@ -23,9 +30,6 @@ log = logging.getLogger(__name__)
 MAX_ASYNC_READS = 8
 
 NOTHING: Mapping[str, Any] = {}
-
-Products = dict[str, Product | ProductUnknown | FeaturesUnavailable]
-"""By product id: the product, or the error that reading it alone would raise."""
 
 
 class ReadObserver(Protocol):

@@ -68,3 +68,7 @@ class FeaturesUnavailable(RuntimeError):
         super().__init__(f"features of product {product_id!r} are not available: {reason}")
         self.product_id = product_id
         self.reason = reason
+
+
+Products = dict[str, Product | ProductUnknown | FeaturesUnavailable]
+"""By product id: the product, or the error that reading it alone would raise."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from diffusion.model import ProductDiffusion
-from features.records import Product, Shopper
+from features.records import Product, Products, Shopper
 from server.core import (
     Accepted,
     Arm,
@@ -45,9 +45,9 @@ class Reader(Protocol):
     service: str
     fingerprint: str
 
-    async def read_shopper(self, user_id: str, *, timeout_s: float) -> Shopper: ...
-
-    async def read_product(self, product_id: str, *, timeout_s: float) -> Product: ...
+    async def read(
+        self, user_id: str | None, product_ids: Sequence[str], *, timeout_s: float
+    ) -> tuple[Shopper | None, Products]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +102,19 @@ class Pipeline:
         timeout_s = self._defaults.read_timeout_s
         if request.deadline_s is not None:
             timeout_s = min(timeout_s, max(0.0, request.deadline_s - time.monotonic()))
-
-        async def read_product() -> Product | None:
-            if not isinstance(request.product, str):
-                return None
-            return await self._reader.read_product(request.product, timeout_s=timeout_s)
-
-        async def read_shopper() -> Shopper | None:
-            if not (request.user_id and assignment.wants_shopper):
-                return None
-            return await self._reader.read_shopper(request.user_id, timeout_s=timeout_s)
-
-        product, shopper = await asyncio.gather(read_product(), read_shopper())
+        user_id = request.user_id if assignment.wants_shopper else None
+        product_ids = [request.product] if isinstance(request.product, str) else []
+        shopper, products = await self._reader.read(
+            user_id or None, product_ids, timeout_s=timeout_s
+        )
         service, fingerprint = self._reader.service, self._reader.fingerprint
-        return decide(assignment, request.user_id, shopper, service, fingerprint), product
+        taste = decide(assignment, request.user_id, shopper, service, fingerprint)
+        if not isinstance(request.product, str):
+            return taste, None
+        found = products[request.product]
+        if isinstance(found, Exception):
+            raise found
+        return taste, found
 
     async def _prepare(self, request: ImageRequest, features: Product | None) -> PreparedProduct:
         try:

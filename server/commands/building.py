@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,8 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
     engine = Engine(model, engine_limits(configuration.engine), metrics)
     await asyncio.to_thread(engine.start, warm_request(model))
     log.info("warm", model=model.name, digest=model.digest, tick_ms=engine.pace.measured_ms())
+    gc.collect()
+    gc.freeze()  # model and libraries live as long as the process: no collection walks them again
     defaults = Defaults(
         num_steps=configuration.model.default_steps,
         product_scale=configuration.model.product_scale,

@@ -10,8 +10,8 @@ import warnings
 import numpy as np
 import pytest
 import structlog
-from etalage.v1 import images_pb2 as pb
 
+from etalage.v1 import images_pb2 as pb
 from server import logs
 from server.core import ImageRequest, InlineProduct
 from tests.server.doors.conftest import opened_door, refusal_of

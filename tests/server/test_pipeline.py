@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,14 @@ from PIL import Image
 
 from diffusion.checkpoint import DEFAULT_CHECKPOINT
 from diffusion.model import ProductDiffusion
-from features.records import FeaturesUnavailable, Product, ProductUnknown, Shopper, Status
+from features.records import (
+    FeaturesUnavailable,
+    Product,
+    Products,
+    ProductUnknown,
+    Shopper,
+    Status,
+)
 from server.commands.building import warm_request
 from server.core import (
     Accepted,
@@ -49,15 +57,18 @@ class ScriptedReader:
         self.users: list[str] = []
         self.packshot = str(WORLD / "packshots" / "backpack.webp")
 
-    async def read_shopper(self, user_id: str, *, timeout_s: float) -> Shopper:
-        self.users.append(user_id)
-        return self.shopper
+    async def read(
+        self, user_id: str | None, product_ids: Sequence[str], *, timeout_s: float
+    ) -> tuple[Shopper | None, Products]:
+        self.users += [user_id] if user_id else []
+        found = {product_id: self.read_product(product_id) for product_id in product_ids}
+        return self.shopper if user_id else None, found
 
-    async def read_product(self, product_id: str, *, timeout_s: float) -> Product:
+    def read_product(self, product_id: str) -> Product | ProductUnknown | FeaturesUnavailable:
         if product_id == "unknown":
-            raise ProductUnknown(product_id)
+            return ProductUnknown(product_id)
         if product_id == "unavailable":
-            raise FeaturesUnavailable(product_id, "timeout")
+            return FeaturesUnavailable(product_id, "timeout")
         titles = {"en": "backpack", "de": "Rucksack"}
         return Product(product_id, titles, "bag", self.packshot, taste(8), taste(9), {})
 

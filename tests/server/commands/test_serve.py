@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from etalage.v1 import images_pb2 as pb
 from etalage.v1 import images_pb2_grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 CHAIR = pb.GenerateImageRequest(product_id="chair")

@@ -9,9 +9,9 @@ from typing import Any
 
 import grpc
 import pytest
-from etalage.v1 import images_pb2_grpc
 from google.rpc import error_details_pb2, status_pb2
 
+from etalage.v1 import images_pb2_grpc
 from server.configuration import ModelSlice, ServerSlice
 from server.doors.images import METHODS
 from server.doors.listening import Door

@@ -4,8 +4,8 @@ import math
 
 import grpc
 import pytest
-from etalage.v1 import images_pb2 as pb
 
+from etalage.v1 import images_pb2 as pb
 from server.doors.listening import MAX_TRANSPORT_BYTES
 from tests.server.doors import pictures
 from tests.server.doors.conftest import opened_door, refusal_of, rest_of

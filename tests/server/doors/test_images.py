@@ -4,8 +4,8 @@ import asyncio
 
 import grpc
 import pytest
-from etalage.v1 import images_pb2 as pb
 
+from etalage.v1 import images_pb2 as pb
 from server.core import Arm, DeadlinePolicy, ImageFormat, Mode, SamplerName
 from server.doors.images import METHODS, ImageService
 from tests.server.doors.conftest import rest_of

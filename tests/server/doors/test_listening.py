@@ -4,11 +4,11 @@ import asyncio
 
 import grpc
 import pytest
-from etalage.v1 import images_pb2 as pb
 from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from etalage.v1 import images_pb2 as pb
 from server.configuration import DrainSlice, ModelSlice, ServerSlice
 from server.doors.listening import Door
 from server.metrics import Metrics

@@ -3,8 +3,8 @@
 import asyncio
 
 import grpc
-from etalage.v1 import images_pb2 as pb
 
+from etalage.v1 import images_pb2 as pb
 from tests.server.doors.conftest import refusal_of, rest_of
 
 

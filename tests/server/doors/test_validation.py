@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from etalage.v1 import images_pb2 as pb
 
+from etalage.v1 import images_pb2 as pb
 from server.doors.validation import check_image, check_slate, check_stream
 
 

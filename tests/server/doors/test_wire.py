@@ -1,10 +1,10 @@
 from typing import Any
 
 import pytest
-from etalage.v1 import images_pb2 as pb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etalage.v1 import images_pb2 as pb
 from server.doors.validation import check_image, check_slate, check_stream
 from server.doors.wire import has_both_products, has_both_products_inside, largest_field, parse
 from server.errors import InvalidRequest
