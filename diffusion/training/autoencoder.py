@@ -12,7 +12,7 @@ from diffusion.training.corpus import Corpus
 from diffusion.training.encoders import sample_creatives
 from diffusion.training.loop import Schedule, fit
 
-LATENT_NOISE = 0.05  # the decoder will see latents that a generator only almost got right
+MAX_LATENT_NOISE = 0.2  # the decoder will see latents that a generator only almost got right
 
 
 def sample_pixels(
@@ -46,7 +46,8 @@ def train_autoencoder(corpus: Corpus, schedule: Schedule, folder: Path, batch: i
         pixels = sample_pixels(corpus, corpus.trained, generator, batch)
         latents = model.encode(pixels)
         noise = torch.randn(latents.shape, generator=generator)
-        found = model.decode(latents + LATENT_NOISE * noise).float()
+        level = MAX_LATENT_NOISE * torch.rand(batch, 1, 1, 1, generator=generator)
+        found = model.decode(latents + level * noise).float()
         error = (found - pixels).abs().mean()
         for a, b in zip(edges(found), edges(pixels), strict=True):
             error = error + (a - b).abs().mean()
