@@ -60,4 +60,4 @@ class News:
         return ready
 
     def _draw(self, guess: Tensor) -> EncodedImage:
-        return encode(shrink(self._decode(guess[None])[0], self._side), PREVIEW, seed=0)
+        return encode(shrink(self._decode(guess[None])[0], self._side), PREVIEW)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from diffusion.model import ProductDiffusion
@@ -159,9 +159,10 @@ class Pipeline:
     async def _compose(
         self, request: ImageRequest, product: PreparedProduct, sampled: Sampled | None
     ) -> list[Pixels]:
+        """The creatives; or the packshot, once, however many images are asked for."""
         side, cutout = request.output.longest_side, product.cutout
         if sampled is None:
-            return [await self._run(show_packshot, cutout, side)] * request.num_images
+            return [await self._run(show_packshot, cutout, side)]
         return await asyncio.gather(
             *(self._run(compose, pixels, cutout, side, request.mode) for pixels in sampled.pixels)
         )
@@ -169,9 +170,10 @@ class Pipeline:
     async def _encode(
         self, creatives: Sequence[Pixels], seeds: Sequence[int], output: OutputSpec
     ) -> list[EncodedImage]:
-        return await asyncio.gather(
-            *(self._run(encode, c, output, seed) for c, seed in zip(creatives, seeds, strict=True))
-        )
+        files = await asyncio.gather(*(self._run(encode, each, output) for each in creatives))
+        if len(files) == 1:
+            files *= len(seeds)
+        return [replace(file, seed=seed) for file, seed in zip(files, seeds, strict=True)]
 
     def _seal(
         self,

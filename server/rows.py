@@ -30,8 +30,8 @@ class Defaults:
     strength: float = 0.5
     max_shopper_scale: float = 2.0
     read_timeout_s: float = 0.25
-    finish_s: float = 0.1
-    """Kept back from the deadline for decoding, composing and encoding."""
+    finish_s: float = 0.06
+    """Kept back from the deadline for decoding, composing and encoding, once and for each image."""
 
 
 def plan_rows(
@@ -54,7 +54,8 @@ def plan_rows(
         plan=plan_steps(request, model, request.steps or defaults.num_steps),
         guidance=Guidance(product_scale, shopper_scale),
         conditions=fuse(product.condition, taste.embedding, request.mode.value),
-        deadline_s=request.deadline_s and request.deadline_s - defaults.finish_s,
+        deadline_s=request.deadline_s
+        and request.deadline_s - (1 + request.num_images) * defaults.finish_s,
     )
     seeds = (choose_seed(request.seed, product, arm, i) for i in range(request.num_images))
     return [replace(row, seed=seed) for seed in seeds]

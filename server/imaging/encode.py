@@ -18,7 +18,7 @@ OPTIONS: dict[ImageFormat, dict[str, int]] = {
 }
 
 
-def encode(pixels: Pixels, output: OutputSpec, seed: int) -> EncodedImage:
+def encode(pixels: Pixels, output: OutputSpec, seed: int = 0) -> EncodedImage:
     """[height, width, 3] → a file in the format and quality asked for, at the size it has."""
     options = OPTIONS[output.format]
     if output.format is not ImageFormat.PNG:

@@ -124,7 +124,8 @@ def test_steps_sampler_and_mode_are_those_of_the_request(plan, model):
 
 
 def test_time_to_finish_is_kept_back_from_the_deadline(plan):
-    assert plan(deadline_s=50.0)[0].deadline_s == pytest.approx(49.9)
+    assert plan(deadline_s=50.0)[0].deadline_s == pytest.approx(49.8)
+    assert plan(deadline_s=50.0, num_images=3)[0].deadline_s == pytest.approx(49.6)
     assert plan()[0].deadline_s is None
 
 

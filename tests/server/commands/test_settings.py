@@ -36,15 +36,15 @@ def test_nothing_given_gives_the_defaults():
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("a.yaml", "server: {port: 1, host: file}\nengine: {buckets: [1, 2]}\nlogging:\n"),
-        ("a.toml", '[server]\nport = 1\nhost = "file"\n[engine]\nbuckets = [1, 2]\n'),
+        ("a.yaml", "server: {port: 1, host: file}\nengine: {buckets: [1, 4]}\nlogging:\n"),
+        ("a.toml", '[server]\nport = 1\nhost = "file"\n[engine]\nbuckets = [1, 4]\n'),
     ],
 )
 def test_a_flag_goes_before_the_environment_and_that_before_the_file(
     tmp_path, monkeypatch, name, text
 ):
     file = write(tmp_path / name, text)
-    assert load_configuration({}, file).engine.buckets == (1, 2)
+    assert load_configuration({}, file).engine.buckets == (1, 4)
     assert load_configuration({}, file).server.port == 1
     monkeypatch.setenv("ETALAGE_SERVER__PORT", "2")
     monkeypatch.setenv("ETALAGE_ENGINE__BUCKETS", "1,2,3")
