@@ -113,7 +113,8 @@ def load_network(kind: type[N], folder: Path, dtype: torch.dtype) -> N:
     network = kind.from_config(kind.load_config(folder))  # type: ignore[attr-defined]
     state = load_file(folder / "diffusion_pytorch_model.safetensors")
     network.load_state_dict(state)
-    return cast(N, network.to(dtype))
+    nn.Module.to(network, dtype)  # diffusers' own warns about networks like ours
+    return cast(N, network)
 
 
 def save_index(folder: Path, name: str) -> None:
