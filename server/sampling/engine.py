@@ -11,18 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 import torch
 from torch import Tensor
 
-from diffusion.denoiser import Conditions
 from diffusion.guidance import Given
-from diffusion.samplers import advance
-from server.core import Pixels
 from server.errors import DeadlineExceeded, Overloaded, SamplingFailed, Unavailable
 from server.sampling.decoder import Decoder
+from server.sampling.forward import SamplingModel, step_rows
 from server.sampling.observer import EngineObserver, Silence
 from server.sampling.pace import Pace
 from server.sampling.row import Row, RowRequest, Ticket
@@ -31,20 +28,6 @@ from server.sampling.scheduler import Scheduler
 log = structlog.get_logger(__name__)
 
 STOPPED = ("the sampling engine is not running", "ENGINE_STOPPED")
-
-
-class SamplingModel(Protocol):
-    """What the engine needs of a model family."""
-
-    name: str
-    latent_shape: tuple[int, ...]
-
-    @property
-    def device(self) -> torch.device: ...
-
-    def denoise(self, x: Tensor, sigma: Tensor, cond: Conditions) -> Tensor: ...
-
-    def decode(self, latents: Tensor) -> Pixels: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,30 +217,11 @@ class Engine:
         batch[0].ticket.fail(SamplingFailed("sampling of this image failed"))
 
     def _advance(self, batch: list[Row]) -> None:
-        """One forward over all guidance rows of the batch, and one update of its samples."""
-        terms = [(i, *term) for i, row in enumerate(batch) for term in row.request.guidance.terms]
-        conditions = [batch[i].request.conditions[given] for i, given, _ in terms]
-        bucket = self.pace.bucket(len(terms))
-        padding = bucket - len(terms)
-        x = torch.stack([row.x for row in batch])
-        owner = torch.tensor([i for i, *_ in terms] + [terms[-1][0]] * padding, device=x.device)
-        sigma = torch.tensor([row.tick.sigma for row in batch], device=x.device)
-        conditions += conditions[-1:] * padding
-        cond = {name: torch.cat([c[name] for c in conditions]) for name in conditions[0]}
-        started = time.perf_counter()
-        predicted = self.model.denoise(x[owner], sigma[owner], cond)[: len(terms)]
-        if x.is_cuda:  # the one sync of a tick: without it the queue of kernels has no end
-            torch.cuda.current_stream(x.device).synchronize()
-        elapsed_s = time.perf_counter() - started
-        weight = torch.tensor([w for *_, w in terms], device=x.device).view(-1, 1, 1, 1)
-        denoised = torch.zeros_like(x).index_add_(0, owner[: len(terms)], weight * predicted)
-        h = torch.stack([row.h for row in batch])
-        x, h = advance(x, denoised, h, [row.tick for row in batch])
-        for row, *state in zip(batch, x.unbind(), h.unbind(), denoised.unbind(), strict=True):
-            row.x, row.h, row.denoised = state
-            row.num_ticks_done += 1
+        num_forward_rows = sum(row.num_forward_rows for row in batch)
+        bucket = self.pace.bucket(num_forward_rows)
+        elapsed_s = step_rows(self.model, batch, bucket)
         self.pace.record(bucket, elapsed_s)
-        self.observer.tick(bucket, len(terms), elapsed_s)
+        self.observer.tick(bucket, num_forward_rows, elapsed_s)
 
     def _hand_over(self, ticket: Ticket) -> None:
         self._tickets.discard(ticket)
