@@ -19,7 +19,7 @@ from features.packshots import open_packshot
 from features.vector import ImageTextEncoders, Vector
 
 SIDE = 128
-TREATED_SIDE = 192  # filters cost by the pixel, and nobody sees more at 128 px
+TREATED_SIDE = 128  # filters cost by the pixel, and nobody sees more at 128 px
 NUM_SCENE_SEEDS = 48
 
 Indices = NDArray[np.int64]
@@ -85,26 +85,26 @@ def embed_creatives(
     progress: bool = True,
 ) -> Vector:
     """Renders and encodes them: [n, width]. Pixels are kept for one batch only."""
-    small = {
-        int(index): shrink(open_packshot(products[index].packshot))
-        for index in np.unique(bank.product)
-    }
+    shown = np.unique(bank.product).tolist()
     palettes, settings = list(PALETTES), list(SETTINGS)
-
-    def render(number: int) -> Pixels:
-        return render_creative(
-            small[int(bank.product[number])],
-            palettes[bank.palette[number]],
-            settings[bank.setting[number]],
-            TREATMENTS[bank.treatment[number]],
-            int(bank.seed[number]),
-        )
 
     embeddings = []
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=len(bank), desc="creatives", unit=" images", disable=not progress) as bar,
     ):
+        packshots = pool.map(lambda index: shrink(open_packshot(products[index].packshot)), shown)
+        small = dict(zip(shown, packshots, strict=True))
+
+        def render(number: int) -> Pixels:
+            return render_creative(
+                small[int(bank.product[number])],
+                palettes[bank.palette[number]],
+                settings[bank.setting[number]],
+                TREATMENTS[bank.treatment[number]],
+                int(bank.seed[number]),
+            )
+
         for start in range(0, len(bank), batch_size):
             numbers = range(start, min(start + batch_size, len(bank)))
             embeddings.append(encoders.encode_images(np.stack(list(pool.map(render, numbers)))))

@@ -29,7 +29,7 @@ def test_only_a_duotone_takes_the_colours_of_its_surroundings():
 
 
 def test_pictures_are_treated_small():
-    assert shrink(np.asarray(draw_picture(side=400))).shape == (192, 192, 4)
+    assert shrink(np.asarray(draw_picture(side=400))).shape == (128, 128, 4)
 
 
 def test_embeddings_are_those_of_the_pictures_in_order(tmp_path, encoders):
