@@ -57,7 +57,7 @@ NPM := out/npm
 dataset: setup  ## fetch the four artists' sets and render catalogue and artworks anew
 	mkdir -p $(NPM)
 	npm install --silent --no-audit --no-fund --prefix $(NPM) $$($(PY) -m features.world.build --packages)
-	$(PY) -m features.world.build --npm $(NPM)/node_modules --artworks $(ARTWORKS)
+	$(PY) -m features.world.build --npm $(NPM) --artworks $(ARTWORKS)
 
 train: setup  ## train the embedded model into out/checkpoint; needs make dataset
 	$(PY) -m diffusion.training --artworks $(ARTWORKS) --run out/train --out out/checkpoint
