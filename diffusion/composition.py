@@ -97,6 +97,14 @@ def place(packshot: Pixels, side: int, placement: Placement = CENTRE) -> tuple[P
     return canvas[..., :3], as_share(canvas[..., 3])
 
 
+def place_on_white(packshot: Pixels, side: int) -> tuple[Pixels, Plane]:
+    """A packshot [H, W, 4] alone, placed as in a creative: rgb on white [side, side, 3] and alpha
+    [side, side]; what encoders and generator are shown of a product."""
+    rgb, alpha = place(packshot, side)
+    white = rgb * alpha[..., None] + 255 * (1 - alpha[..., None])
+    return np.rint(white).astype(np.uint8), alpha
+
+
 def contact_shadow(alpha: Plane, strength: float = 0.55) -> Plane:
     """What is left of the light on the ground: 1 away from the product, less beneath it.
 

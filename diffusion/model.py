@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from diffusion.autoencoder import Autoencoder
 from diffusion.checkpoint import CheckpointUnusable, digest_folder
-from diffusion.composition import place
+from diffusion.composition import place_on_white
 from diffusion.denoiser import Conditions, FlowDenoiser
 from diffusion.encoders import Encoders, to_pixels
 from diffusion.fusion import ProductCondition, Vector
@@ -91,9 +91,8 @@ class ProductDiffusion:
         self, packshot: Pixels, image_embedding: Vector, title_embedding: Vector
     ) -> ProductCondition:
         """A cut-out packshot uint8 [H, W, 4] and its two vectors, as the generator sees them."""
-        rgb, alpha = place(packshot, self.pixel_side)
-        white = rgb * alpha[..., None] + 255 * (1 - alpha[..., None])
-        pixels = to_pixels(np.rint(white).astype(np.uint8)[None]).to(self.device)
+        white, alpha = place_on_white(packshot, self.pixel_side)
+        pixels = to_pixels(white[None]).to(self.device)
         cover = torch.from_numpy(alpha)[None, None].to(self.device)
         return ProductCondition(
             encode_packshot(self.autoencoder, pixels, cover), image_embedding, title_embedding

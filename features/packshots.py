@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from diffusion.composition import Pixels, place
+from diffusion.composition import Pixels, place_on_white
 from diffusion.cutout import cut_out
 
 MAX_PIXELS = 40_000_000
@@ -52,10 +52,7 @@ def open_packshot(reference: str, mask: Mask | None = None) -> Pixels:
 
 def show_product(rgba: Pixels, side: int = SIDE) -> Pixels:
     """A packshot [H, W, 4] on white, placed as in a creative: what the image encoder is shown."""
-    rgb, alpha = place(rgba, side)
-    cover = alpha[..., None]
-    on_white: Pixels = np.rint(rgb * cover + 255 * (1 - cover)).astype(np.uint8)
-    return on_white
+    return place_on_white(rgba, side)[0]
 
 
 def _decode(data: bytes) -> Image.Image:
