@@ -8,6 +8,7 @@ same seed in another palette is the same place in another light.
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Literal, get_args
 
 from diffusion.palettes import Palette, mix
 from diffusion.props import (
@@ -27,6 +28,8 @@ from diffusion.props import (
 from diffusion.shapes import disc, fade, frame, line, pool, rect, shape, transform
 
 Painter = Callable[[Palette, Random], str]
+Season = Literal["spring", "summer", "autumn", "winter"]
+SEASONS: tuple[Season, ...] = get_args(Season)
 
 
 def paint_studio(p: Palette, rng: Random) -> str:
@@ -184,26 +187,52 @@ def paint_festive(p: Palette, rng: Random) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A place, and when and where a shop would show it."""
+    """A place, and when and where a shop would show it.
+
+    A season is the weather where the shopper is: December in Sydney is summer.
+    """
 
     name: str
     paint: Painter
-    seasons: tuple[str, ...] = ()  # empty: all year
-    locales: tuple[str, ...] = ()  # that it suits best; empty: everywhere
+    seasons: tuple[Season, ...] = SEASONS
+    avoided: tuple[tuple[str, Season], ...] = ()
+    """Languages (BCP 47, without region) in one of whose seasons it would be out of place."""
+
+    def __post_init__(self) -> None:
+        if not self.seasons:
+            raise ValueError(f"{self.name}: suits no season")
+        for season in (*self.seasons, *(season for _, season in self.avoided)):
+            if season not in SEASONS:
+                raise ValueError(f"{self.name}: no season {season!r}: one of {', '.join(SEASONS)}")
+        for language, season in self.avoided:
+            if not language.isalpha() or not language.islower():
+                raise ValueError(f"{self.name}: no language {language!r}: want for instance 'fi'")
+            if season not in self.seasons:
+                raise ValueError(f"{self.name}: is not for {season}, so not avoided then either")
+
+    def suits(self, season: Season, locale: str = "") -> bool:
+        """Whether to show it in this season to someone of this locale; "" is everyone."""
+        language = locale.replace("_", "-").split("-")[0].lower()
+        return season in self.seasons and (language, season) not in self.avoided
 
 
-NORDIC = ("da", "et", "fi", "lt", "nb", "sv")
+IN_LEAF: tuple[Season, ...] = ("spring", "summer", "autumn")
+# Where these are spoken, summer nights are too bright for stars.
+WHITE_NIGHTS: tuple[tuple[str, Season], ...] = tuple(
+    (language, "summer") for language in ("et", "fi", "nb", "nn", "sv")
+)
 
+# Bunting and confetti are any party's, so the festive one is for all year and of no religion.
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
         Setting("studio", paint_studio),
         Setting("glow", paint_glow),
-        Setting("table", paint_table, seasons=("autumn", "winter")),
+        Setting("table", paint_table, seasons=IN_LEAF),
         Setting("pattern", paint_pattern),
-        Setting("outdoor", paint_outdoor, seasons=("spring", "summer")),
-        Setting("night", paint_night, seasons=("winter",), locales=NORDIC),
+        Setting("outdoor", paint_outdoor, seasons=IN_LEAF),
+        Setting("night", paint_night, avoided=WHITE_NIGHTS),
         Setting("shelf", paint_shelf),
-        Setting("festive", paint_festive, seasons=("holidays", "new-year")),
+        Setting("festive", paint_festive),
     )
 }

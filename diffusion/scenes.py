@@ -10,9 +10,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffusion.palettes import PALETTES, Palette
-from diffusion.scenery import SETTINGS, Setting
+from diffusion.scenery import SEASONS, SETTINGS, Season, Setting
 
-__all__ = ["PALETTES", "SETTINGS", "Palette", "Scene", "Setting", "draw_scene", "render_scene"]
+__all__ = [
+    "PALETTES",
+    "SEASONS",
+    "SETTINGS",
+    "Palette",
+    "Scene",
+    "Season",
+    "Setting",
+    "draw_scene",
+    "render_scene",
+]
 
 
 @dataclass(frozen=True, slots=True)

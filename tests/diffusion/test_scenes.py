@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from diffusion.palettes import channels, mix
-from diffusion.scenes import PALETTES, SETTINGS, Scene, draw_scene, render_scene
+from diffusion.scenes import (
+    PALETTES,
+    SEASONS,
+    SETTINGS,
+    Scene,
+    Setting,
+    draw_scene,
+    render_scene,
+)
 
 EVERY_SCENE = [(palette, setting) for palette in PALETTES for setting in SETTINGS]
 
@@ -99,6 +107,55 @@ def test_graphite_is_grey_everywhere(small):
     for setting in SETTINGS:
         mean = small["graphite", setting, 1].mean(axis=(0, 1))
         assert np.ptp(mean) < 0.08, setting
+
+
+def suited(season, locale=""):
+    return {name for name, setting in SETTINGS.items() if setting.suits(season, locale)}
+
+
+@pytest.mark.parametrize("season", ["spring", "summer", "autumn"])
+def test_all_settings_suit_the_seasons_in_which_trees_have_leaves(season):
+    assert suited(season) == set(SETTINGS)
+
+
+def test_nothing_in_leaf_is_shown_in_winter():
+    assert set(SETTINGS) - suited("winter") == {"table", "outdoor"}
+
+
+@pytest.mark.parametrize("locale", ["fi", "sv-SE", "NB", "et_EE"])
+def test_no_stars_are_shown_to_those_whose_summer_nights_are_bright(locale):
+    assert set(SETTINGS) - suited("summer", locale) == {"night"}
+    assert suited("winter", locale) == suited("winter")
+
+
+@pytest.mark.parametrize("locale", ["de", "es-MX", "zh-Hant", "fil", ""])
+def test_everyone_else_is_shown_what_the_season_allows(locale):
+    assert all(suited(season, locale) == suited(season) for season in SEASONS)
+
+
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        ({"seasons": ("monsoon",)}, "cellar: no season 'monsoon': one of spring, summer"),
+        ({"avoided": (("fi", "yule"),)}, "cellar: no season 'yule'"),
+        ({"avoided": (("Finland!", "summer"),)}, "cellar: no language 'Finland!'"),
+        ({"avoided": (("fi-FI", "summer"),)}, "cellar: no language 'fi-FI'"),
+        (
+            {"seasons": ("winter",), "avoided": (("fi", "summer"),)},
+            "cellar: is not for summer, so not avoided then either",
+        ),
+        ({"seasons": ()}, "cellar: suits no season"),
+    ],
+)
+def test_tags_that_say_nothing_are_refused(tags, told):
+    with pytest.raises(ValueError, match=told):
+        Setting("cellar", SETTINGS["studio"].paint, **tags)
+
+
+def test_tags_can_be_neither_changed_nor_left_unhashed():
+    with pytest.raises(AttributeError):
+        SETTINGS["night"].name = "day"  # type: ignore[misc]
+    assert len(set(SETTINGS.values())) == len(SETTINGS)
 
 
 def test_mixing_goes_from_the_first_colour_to_the_second():
