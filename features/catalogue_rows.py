@@ -15,6 +15,11 @@ from features.coco import read_coco
 NAMES = ("products", "catalogue", "catalog")
 SUFFIXES = (".jsonl", ".parquet", ".csv")
 
+_UNREADABLE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),
+    csv.Error,
+)
+
 LabelledRow = tuple[str, dict[str, Any] | str]
 """Where it is, and the row itself or what is wrong with all of it."""
 
@@ -51,7 +56,7 @@ def read_rows(files: list[Path]) -> Iterator[LabelledRow]:
             yield from readers[first.suffix](first)
         else:
             raise CatalogueUnreadable(f"{first.name}: want .jsonl, .parquet, .csv or COCO .json")
-    except (OSError, ValueError, KeyError, csv.Error) as error:
+    except _UNREADABLE as error:
         raise CatalogueUnreadable(f"{first}: {error}") from error
 
 
@@ -76,7 +81,7 @@ def _read_jsonl(path: Path) -> Iterator[LabelledRow]:
             label = f"line {number}"
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 yield label, "is no JSON"
                 continue
             yield label, row if isinstance(row, dict) else "is no JSON object"

@@ -27,7 +27,6 @@ def read_coco(files: list[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
     documents = [json.loads(path.read_text("utf-8")) for path in files]
     if not all(map(is_coco, documents)):
         raise ValueError("not COCO: a JSON object with 'images' and 'annotations' is expected")
-    images = {image["id"]: image for document in documents for image in document["images"]}
     names = {
         category["id"]: category.get("name", "")
         for document in documents
@@ -37,8 +36,14 @@ def read_coco(files: list[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
     for document in documents:
         for annotation in document["annotations"]:
             annotations[annotation.get("image_id")].append(annotation)
-    for image_id, image in images.items():
-        yield f"image {image_id}", _to_row(image, annotations[image_id], names)
+    shown: set[Any] = set()
+    for document in documents:
+        images = [image for image in document["images"] if image.get("id") not in shown]
+        shown |= {image.get("id") for image in images}  # the same image again in another file
+        for number, image in enumerate(images, 1):
+            image_id = image.get("id")
+            label = f"image number {number}" if image_id is None else f"image {image_id}"
+            yield label, _to_row(image, annotations[image_id], names)
 
 
 def _to_row(
@@ -48,7 +53,7 @@ def _to_row(
     shapes = [a for a in annotations if a.get("segmentation")]
     categories = [names.get(a.get("category_id"), "") for a in annotations]
     return {
-        "product_id": str(image["id"]),
+        "product_id": image.get("id"),
         "packshot": image.get("file_name") or image.get("coco_url"),
         "titles": {"en": captions[0]} if captions else {},
         "category": next((name for name in categories if name), ""),

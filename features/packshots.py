@@ -61,9 +61,11 @@ def _decode(data: bytes) -> Image.Image:
         if image.width * image.height > MAX_PIXELS:
             raise PackshotUnusable(_TOO_LARGE)
         image.load()
+    except PackshotUnusable:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PackshotUnusable(_TOO_LARGE) from error
-    except (OSError, SyntaxError, EOFError) as error:
+    except (OSError, SyntaxError, EOFError, ValueError, RuntimeError) as error:  # AVIF's, PPM's
         raise PackshotUnusable("the image does not decode") from error
     upright: Image.Image = ImageOps.exif_transpose(image)
     return upright

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -160,6 +160,39 @@ def test_timestamps_are_iso_8601_or_seconds(folder, told, expected):
     write_jsonl(folder / "products.jsonl", BALL | {"timestamp": told})
     products, _ = read(folder)
     assert products["ball"].timestamp == expected
+
+
+def test_a_column_of_dates_is_taken_as_their_midnights(folder):
+    rows = [BALL | {"timestamp": date(2026, 1, 2)}]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "products.parquet")
+    assert read(folder)[0]["ball"].timestamp == datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def test_a_line_that_is_nested_without_end_is_named(folder):
+    write_jsonl(folder / "products.jsonl", "[" * 200_000, BALL)
+    products, problems = read(folder)
+    assert list(products) == ["ball"] and problems == ["products.jsonl line 1: is no JSON"]
+
+
+def test_a_broken_avif_is_named_like_any_other_picture(folder):
+    draw_picture(alpha=False).save(folder / "ball.avif")
+    data = bytearray((folder / "ball.avif").read_bytes())
+    (folder / "ball.avif").write_bytes(data[: len(data) * 3 // 4])
+    assert "the image does not decode" in problem_of(folder, BALL | {"packshot": "ball.avif"})
+
+
+def test_coco_images_without_id_or_with_the_id_of_another_are_named(folder):
+    images = [{"id": 7, "file_name": name} for name in PICTURES] + [{"file_name": "ball.png"}]
+    captions = [{"image_id": 7, "caption": "ball"}, {"image_id": 7}]
+    document = {"images": images, "annotations": captions}
+    (folder / "captions.json").write_text(json.dumps(document))
+    (folder / "instances.json").write_text(json.dumps(document | {"images": images[:1]}))
+    products, problems = read(folder)
+    assert list(products) == ["7"] and products["7"].packshot == str(folder / "ball.png")
+    assert problems == [
+        "captions.json image 7 (7): has the id of captions.json image 7",
+        "captions.json image number 3: has no product_id",
+    ]
 
 
 def test_a_clock_a_little_ahead_is_forgiven(folder):
