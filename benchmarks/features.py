@@ -81,12 +81,15 @@ def fill_store(home: Path) -> Store:
     store = apply_store(StoreConfig(home=home), fingerprint(WIDTH, DIGEST))
     rng = np.random.default_rng(0)
     now = datetime.now(UTC)
+    draws = {"recent_weights": rng.random}
 
     def write(view: View, count: int, **columns: object) -> None:
         ids = [f"{view.entity}-{number}" for number in range(count)]
         vectors = {
-            name: to_vectors(rng.standard_normal((count, WIDTH)).astype(np.float32))
-            for name in view.vectors
+            name: to_vectors(draw((count, view.length(name, WIDTH))).astype(np.float32))
+            for name, draw in (
+                (name, draws.get(name, rng.standard_normal)) for name in view.vectors
+            )
         }
         rows = {view.key: ids, TIMESTAMP: [now] * count} | vectors
         rows |= {name: [value] * count for name, value in columns.items()}
@@ -95,7 +98,7 @@ def fill_store(home: Path) -> Store:
     titles = json.dumps({f"l{number}": f"a title in language {number}" for number in range(28)})
     profile = {"age_band": "25-34", "gender": "female", "locale": "de", "consent": True}
     write(USER_PROFILE, NUM_SHOPPERS, interests=["sports", "books"], **profile)
-    write(USER_RECENT, NUM_SHOPPERS, num_clicks=8)
+    write(USER_RECENT, NUM_SHOPPERS)
     write(PRODUCT_FEATURES, NUM_PRODUCTS, category="tools", titles=titles, packshot="/shop/a.webp")
     return store
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffusion.taste import blend
+from diffusion.taste import NUM_RECENT
 from features.quiet_feast import Value
-from features.records import Product, Shopper, Status
+from features.records import LastClicks, Product, Shopper, Status
 from features.schema import PRODUCT_FEATURES, USER_PROFILE, USER_RECENT
 from features.vector import Vector
 
@@ -30,7 +30,7 @@ CORRUPT: RawRow = (None, {})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What makes a row of one view usable: vectors of `width`, age up to `lifetime_s` (0: any)."""
+    """What makes a row usable: encoders of `width`, age up to `lifetime_s` (0: any)."""
 
     width: int
     lifetime_s: float
@@ -50,10 +50,10 @@ class Profile(NamedTuple):  # a tuple, since one is made for every row read
 
 
 class Recent(NamedTuple):
-    """The pooled embedding of a shopper's last clicks."""
+    """A shopper's last clicks."""
 
     status: Status
-    embedding: Vector | None = None
+    clicks: LastClicks | None = None
     age_s: float | None = None
 
 
@@ -70,7 +70,7 @@ def decode_profile(entity_id: str, row: RawRow, limits: Limits, now_s: float) ->
     if time is None or values is None:
         return Profile(Status.MISSING)
     age_s = max(now_s - time.timestamp(), 0.0)
-    status, embedding = _judge(values.get("embedding"), age_s, limits)
+    status, embedding = _judge(values.get("embedding"), age_s, limits, limits.width)
     if status is Status.MISSING and not _is_any_set(values):
         return Profile(Status.MISSING)
     # A value that is not set reads as "", False or an empty list: just what is meant here.
@@ -93,10 +93,15 @@ def decode_recent(entity_id: str, row: RawRow, limits: Limits, now_s: float) -> 
     if time is None or values is None:
         return Recent(Status.MISSING)
     age_s = max(now_s - time.timestamp(), 0.0)
-    status, embedding = _judge(values.get("recent_embedding"), age_s, limits)
-    if status is Status.MISSING and not _is_any_set(values):
-        return Recent(Status.MISSING)
-    return Recent(status, embedding, age_s)
+    length = NUM_RECENT * limits.width
+    status, embeddings = _judge(values.get("recent_embeddings"), age_s, limits, length)
+    if embeddings is None:
+        is_known = status is not Status.MISSING or _is_any_set(values)
+        return Recent(status, age_s=age_s if is_known else None)
+    _, weights = _judge(values.get("recent_weights"), age_s, limits, NUM_RECENT)
+    if weights is None or weights.min() < 0:
+        return Recent(Status.INVALID, age_s=age_s)
+    return Recent(status, LastClicks(embeddings.reshape(NUM_RECENT, -1), weights), age_s)
 
 
 def decode_product(entity_id: str, row: RawRow, limits: Limits, now_s: float) -> Product | Status:
@@ -107,8 +112,9 @@ def decode_product(entity_id: str, row: RawRow, limits: Limits, now_s: float) ->
     if time is None or values is None:
         return Status.MISSING
     age_s = max(now_s - time.timestamp(), 0.0)
-    image_status, image = _judge(values.get("image_embedding"), age_s, limits)
-    text_status, text = _judge(values.get("text_embedding"), age_s, limits)
+    width = limits.width
+    image_status, image = _judge(values.get("image_embedding"), age_s, limits, width)
+    text_status, text = _judge(values.get("text_embedding"), age_s, limits, width)
     if image is None or text is None:
         status = image_status if image is None else text_status
         # A product without an embedding is no product that can be shown, but it is known.
@@ -130,21 +136,19 @@ def decode_product(entity_id: str, row: RawRow, limits: Limits, now_s: float) ->
 
 
 def join_shopper(profile: Profile, recent: Recent) -> Shopper:
-    """One shopper of both rows. The profile decides; the recent clicks move it where they can.
+    """One shopper of both rows. The profile decides; the last clicks come along where they can.
 
-    Someone known without a history yet is judged by their recent clicks alone.
+    Someone known without a history yet is judged by their last clicks alone.
     """
     ages = {USER_PROFILE.name: profile.age_s, USER_RECENT.name: recent.age_s}
     status, embedding = profile.status, profile.embedding
-    if recent.embedding is not None:
-        if embedding is not None:
-            embedding = blend(embedding, recent.embedding)
-        elif status is Status.MISSING:
-            # The population's taste is zero: embeddings are centred.
-            status, embedding = Status.FOUND, blend(0 * recent.embedding, recent.embedding)
+    if status is Status.MISSING and recent.clicks is not None:
+        # The population's taste is zero: embeddings are centred.
+        status, embedding = Status.FOUND, np.zeros_like(recent.clicks.embeddings[0])
     return Shopper(
         status=status,
-        embedding=embedding,
+        profile=embedding,
+        last_clicks=None if embedding is None else recent.clicks,
         consent=profile.consent,
         locale=profile.locale,
         age_band=profile.age_band,
@@ -158,7 +162,9 @@ def _is_any_set(values: Mapping[str, Any]) -> bool:
     return any(value.WhichOneof("val") not in (None, "null_val") for value in values.values())
 
 
-def _judge(value: Any | None, age_s: float, limits: Limits) -> tuple[Status, Vector | None]:
+def _judge(
+    value: Any | None, age_s: float, limits: Limits, length: int
+) -> tuple[Status, Vector | None]:
     """The vector with FOUND, or why there is none."""
     numbers = None if value is None else value.float_list_val.val
     if not numbers:
@@ -167,7 +173,7 @@ def _judge(value: Any | None, age_s: float, limits: Limits) -> tuple[Status, Vec
         return Status.STALE, None
     vector = np.array(numbers, FLOAT32)
     # A zero byte is a number that is not finite: half the time of `.all()`, for every row read.
-    if len(vector) != limits.width or b"\0" in np.isfinite(vector).tobytes():
+    if len(vector) != length or b"\0" in np.isfinite(vector).tobytes():
         return Status.INVALID, None
     vector.setflags(write=False)  # shared by all requests of a turn
     return Status.FOUND, vector

@@ -4,27 +4,30 @@ a profile is of the clicks before its time, the last clicks' row is of the momen
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from diffusion.taste import click_weight, pool_clicks
+from diffusion.taste import NUM_RECENT, click_weight, decay, pool_clicks
+from features.moments import find_moments
 from features.offline import to_vectors
-from features.schema import TIMESTAMP, USER_PROFILE, USER_RECENT
+from features.recent_clicks import keep_last, tell_recents
+from features.schema import INSTANT, TIMESTAMP, USER_PROFILE
 from features.shoppers import ACTIONS, DAY_S, Clicks, Indices, Population
 from features.vector import Vector
 
-SNAPSHOT_AGES_S = (42 * DAY_S, 28 * DAY_S, 14 * DAY_S, 0.0)
-NUM_RECENT = 8
+# Once a week, as a shop's nightly job keeps them for training; none is older than its lifetime at
+# any moment of a history.
+SNAPSHOT_AGES_S = tuple(float(days * DAY_S) for days in range(91, -1, -7))
+
+_ACTION_WEIGHTS = np.array([click_weight(action, 0.0) for action in ACTIONS])
 
 
-def pool_history(embeddings: Vector, actions: Indices, ages_s: NDArray[np.float64]) -> Vector:
-    """A shopper's embedding [width] of what they did: [n, width], [n] actions, [n] seconds ago."""
-    pairs = zip(actions, ages_s, strict=True)
-    weights = np.array([click_weight(ACTIONS[a], float(s)) for a, s in pairs], np.float32)
-    return pool_clicks(embeddings, weights)
+def weigh(actions: Indices, ages_s: NDArray[np.float64]) -> Vector:
+    """`click_weight` of many: [n] actions, [n] seconds ago."""
+    return np.asarray(_ACTION_WEIGHTS[actions] * decay(ages_s), np.float32)
 
 
 def make_profiles(population: Population, embeddings: Vector, now: datetime) -> pa.Table:
@@ -35,23 +38,32 @@ def make_profiles(population: Population, embeddings: Vector, now: datetime) -> 
 
 
 def make_recents(clicks: Clicks, ids: list[str], embeddings: Vector, now: datetime) -> pa.Table:
-    """`user_recent` as it stood at each snapshot: its event is the last click before it."""
-    ends = sorted(
-        {
-            (shopper, before[-1])
-            for snapshot_s in SNAPSHOT_AGES_S
-            for shopper in range(len(ids))
-            if len(before := _find_before(clicks, shopper, snapshot_s))
-        }
-    )
-    pooled = [_pool_recent(clicks, shopper, end, embeddings) for shopper, end in ends]
-    columns = {
-        USER_RECENT.key: [ids[shopper] for shopper, _ in ends],
-        TIMESTAMP: [now - timedelta(seconds=float(clicks.age_s[end])) for _, end in ends],
-        "recent_embedding": to_vectors(_stack([vector for vector, _ in pooled], embeddings)),
-        "num_clicks": [count for _, count in pooled],
-    }
-    return pa.table(columns, schema=USER_RECENT.arrow)
+    """`user_recent` as it stood before each moment, and after the last click of all."""
+    ends = [
+        (shopper, clicks.of(shopper).start + last)
+        for shopper, user_id in enumerate(ids)
+        for last in _find_last_clicks(user_id, len(clicks.age_s[clicks.of(shopper)]))
+    ]
+    recent = np.zeros((len(ends), NUM_RECENT, embeddings.shape[1]), np.float32)
+    weights = np.zeros((len(ends), NUM_RECENT), np.float32)
+    for row, (shopper, end) in enumerate(ends):
+        events = slice(max(clicks.of(shopper).start, end + 1 - NUM_RECENT), end + 1)
+        ages_s = clicks.age_s[events] - clicks.age_s[end]
+        weighed = weigh(clicks.action[events], ages_s)
+        recent[row], weights[row] = keep_last(embeddings[clicks.creative[events]], weighed)
+    times = to_times(now, clicks.age_s[[end for _, end in ends]])
+    return tell_recents([ids[shopper] for shopper, _ in ends], times, recent, weights)
+
+
+def to_times(now: datetime, ages_s: NDArray[np.float64]) -> pa.Array:
+    """Instants [n], so many seconds before `now`."""
+    base = np.datetime64(now.astimezone(UTC).replace(tzinfo=None), "us")
+    return pa.array(base - (1e6 * ages_s).round().astype("timedelta64[us]"), INSTANT)
+
+
+def _find_last_clicks(user_id: str, num_clicks: int) -> list[int]:
+    before_moments = {moment - 1 for moment in find_moments(user_id, num_clicks) if moment > 0}
+    return sorted(before_moments | ({num_clicks - 1} if num_clicks else set()))
 
 
 def _make_snapshot(
@@ -61,17 +73,15 @@ def _make_snapshot(
     pooled = np.zeros((len(population), embeddings.shape[1]), np.float32)
     is_known = np.zeros(len(population), np.bool_)
     for shopper in range(len(population)):
-        events = _find_before(clicks, shopper, snapshot_s)
-        if len(events):
-            is_known[shopper] = True
-            pooled[shopper] = pool_history(
-                embeddings[clicks.creative[events]],
-                clicks.action[events],
-                clicks.age_s[events] - snapshot_s,
-            )
+        mine = clicks.of(shopper)
+        count = np.count_nonzero(clicks.age_s[mine] > snapshot_s)  # from old to new
+        events = slice(mine.start, mine.start + count)
+        weights = weigh(clicks.action[events], clicks.age_s[events] - snapshot_s)
+        pooled[shopper] = pool_clicks(embeddings[clicks.creative[events]], weights)
+        is_known[shopper] = count > 0
     columns = {
         USER_PROFILE.key: population.ids,
-        TIMESTAMP: [now - timedelta(seconds=snapshot_s)] * len(population),
+        TIMESTAMP: to_times(now, np.full(len(population), snapshot_s)),
         "embedding": to_vectors(pooled, is_known),
         "age_band": population.age_bands,
         "gender": population.genders,
@@ -80,21 +90,3 @@ def _make_snapshot(
         "consent": population.consents,
     }
     return pa.table(columns, schema=USER_PROFILE.arrow)
-
-
-def _find_before(clicks: Clicks, shopper: int, snapshot_s: float) -> Indices:
-    """A shopper's events before a snapshot, from old to new."""
-    mine = clicks.of(shopper)
-    events: Indices = mine.start + np.flatnonzero(clicks.age_s[mine] > snapshot_s)
-    return events
-
-
-def _pool_recent(clicks: Clicks, shopper: int, end: int, embeddings: Vector) -> tuple[Vector, int]:
-    events = np.arange(max(clicks.of(shopper).start, end + 1 - NUM_RECENT), end + 1)
-    ages_s = clicks.age_s[events] - clicks.age_s[end]
-    pooled = pool_history(embeddings[clicks.creative[events]], clicks.action[events], ages_s)
-    return pooled, len(events)
-
-
-def _stack(vectors: list[Vector], like: Vector) -> Vector:
-    return np.stack(vectors) if vectors else np.zeros((0, like.shape[1]), np.float32)

@@ -6,7 +6,6 @@ of the time range at once, close the view to readers meanwhile and store vectors
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from features.offline import Flaw, sift, split_rows, write_part
+from features.offline_jobs import offline_job
 from features.quiet_feast import EntityKey, FloatList, StringList, Value
 from features.schema import TEXT, TEXTS, TIMESTAMP, VECTOR, View
 from features.store import Store
@@ -101,9 +101,7 @@ def read_offline(store: Store, view: View, start: datetime, end: datetime) -> pa
     if not store.config.offline_store and not any(folder.glob("*.parquet")):
         return view.arrow.empty_table()
     offline = store.feast._get_provider().offline_store
-    with warnings.catch_warnings():
-        # Dask's own business with pandas' coming versions.
-        warnings.filterwarnings("ignore", "Downcasting object dtype", FutureWarning)
+    with offline_job():
         job = offline.pull_all_from_table_or_query(
             config=store.feast.config,
             data_source=store.view(view).batch_source,

@@ -65,20 +65,21 @@ def sift(view: View, table: pa.Table, width: int) -> tuple[pa.Table, list[Flaw]]
     }
     masks = {place: mask.to_numpy(zero_copy_only=False) for place, mask in found.items()}
     for name in view.vectors:
-        wrong_width, not_finite = _find_flawed_vectors(table.column(name), width)
-        masks[name, f"is not {width} numbers wide"] = wrong_width
+        length = view.length(name, width)
+        wrong_length, not_finite = _find_flawed_vectors(table.column(name), length)
+        masks[name, f"is not {length} numbers wide"] = wrong_length
         masks[name, "holds numbers that are not finite"] = not_finite
     return _drop(view, table, masks)
 
 
-def _find_flawed_vectors(lists: pa.ChunkedArray, width: int) -> tuple[Mask, Mask]:
-    lengths = pc.fill_null(pc.list_value_length(lists), width)
-    wrong_width = pc.not_equal(lengths, width).to_numpy(zero_copy_only=False)
+def _find_flawed_vectors(lists: pa.ChunkedArray, length: int) -> tuple[Mask, Mask]:
+    lengths = pc.fill_null(pc.list_value_length(lists), length)
+    wrong_length = pc.not_equal(lengths, length).to_numpy(zero_copy_only=False)
     parents = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
     flat = pc.fill_null(pc.list_flatten(lists), float("nan")).to_numpy(zero_copy_only=False)
     not_finite = np.zeros(len(lists), np.bool_)
     not_finite[parents[~np.isfinite(flat)]] = True
-    return wrong_width, not_finite & ~wrong_width
+    return wrong_length, not_finite & ~wrong_length
 
 
 def _drop(

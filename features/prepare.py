@@ -26,7 +26,7 @@ from features.simulate import LATENT_TASTES, WORLD, simulate
 from features.store import StoreConfig, StoreMissing, apply_store, clear_store, open_store
 from features.vector import ImageTextEncoders, fingerprint
 
-WORLD_VERSION = 2  # of what this package makes out of the same catalogue and encoders
+WORLD_VERSION = 3  # of what this package makes out of the same catalogue and encoders
 STAMP = "world.json"
 PART = "world"
 FRESH_SHARE = 0.5  # of the profiles' lifetime: after that the same shoppers are simulated anew

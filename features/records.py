@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
+from diffusion.taste import embed_shopper
 from features.vector import Vector
 
 
@@ -23,21 +25,35 @@ class Status(Enum):
     """The store failed, or was late."""
 
 
+class LastClicks(NamedTuple):
+    """Embeddings [NUM_RECENT, width] from old to new, and weights [NUM_RECENT]; 0 for none."""
+
+    embeddings: Vector
+    weights: Vector
+
+
 @dataclass(frozen=True, slots=True)
 class Shopper:
-    """Who is asking. `embedding` [width] is set if and only if `status` is FOUND.
+    """Who is asking. `profile` [width], long-term taste, is set if and only if `status` is FOUND.
 
     `consent` is False when it is not known. `ages_s` has the feature views that had a row.
     """
 
     status: Status
-    embedding: Vector | None = None
+    profile: Vector | None = None
+    last_clicks: LastClicks | None = None
     consent: bool = False
     locale: str = ""
     age_band: str = ""
     gender: str = ""
     interests: tuple[str, ...] = ()
     ages_s: Mapping[str, float] = field(default_factory=dict)
+
+    def embed(self, product: Vector) -> Vector | None:
+        """Who they are when shown a product [width]; None unless `status` is FOUND."""
+        if self.profile is None or self.last_clicks is None:
+            return self.profile
+        return embed_shopper(self.profile, *self.last_clicks, product)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,13 @@ Feast definitions, parquet files and the fingerprint are all made from these.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
+
+from diffusion.taste import NUM_RECENT
 
 SERVICE = "personalization_v1"
 TIMESTAMP = "event_timestamp"
@@ -17,15 +21,21 @@ TEXTS = pa.list_(pa.string())
 VECTOR = pa.list_(pa.float32())
 INSTANT = pa.timestamp("us", "UTC")
 
+WIDTH = None  # in a shape: as many numbers as the encoders are wide
+
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One feature view: features of one entity that change together."""
+    """One feature view: features of one entity that change together.
+
+    `shapes` are those of vectors that are more, or less, than one embedding; stored flat.
+    """
 
     name: str
     entity: str
     key: str
     columns: tuple[tuple[str, pa.DataType], ...]
+    shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def features(self) -> list[str]:
@@ -35,6 +45,10 @@ class View:
     @property
     def vectors(self) -> list[str]:
         return [name for name, kind in self.columns if kind == VECTOR]
+
+    def length(self, name: str, width: int) -> int:
+        """How many numbers a vector is long where the encoders are `width` wide."""
+        return math.prod(width if n is WIDTH else n for n in self.shapes.get(name, (WIDTH,)))
 
     @property
     def arrow(self) -> pa.Schema:
@@ -56,12 +70,14 @@ USER_PROFILE = View(
     ),
 )
 
-# Not called "embedding" as well: Feast refuses a service with two features of one name.
+# The last clicks themselves, from old to new, and what each weighs at the time of the row; zeros
+# where there are fewer. How much each says is known only beside a product.
 USER_RECENT = View(
     "user_recent",
     entity="user",
     key="user_id",
-    columns=(("recent_embedding", VECTOR), ("num_clicks", pa.int64())),
+    columns=(("recent_embeddings", VECTOR), ("recent_weights", VECTOR)),
+    shapes={"recent_embeddings": (NUM_RECENT, WIDTH), "recent_weights": (NUM_RECENT,)},
 )
 
 PRODUCT_FEATURES = View(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +20,18 @@ from diffusion.scenes import PALETTES, SETTINGS
 from diffusion.treatments import TREATMENTS
 from features.catalogue import Catalogue, CatalogueProduct
 from features.creatives import CreativeBank, choose_creatives, embed_creatives
-from features.histories import make_profiles, make_recents
+from features.definitions import FINGERPRINT_TAG
+from features.histories import make_profiles, make_recents, to_times
 from features.materialize import materialize
 from features.offline import to_vectors, write_part
-from features.schema import INSTANT, TIMESTAMP, USER_PROFILE, USER_RECENT
+from features.schema import TIMESTAMP, USER_PROFILE, USER_RECENT
 from features.shoppers import ACTIONS, Population, draw_population
 from features.store import Store, StoreConfig, apply_store, default_home
 from features.vector import ImageTextEncoders, Vector, fingerprint
 
 WORLD = Path(__file__).parent / "world"
 PART = "simulated"
+SHOP = "world"  # the folder under home with what a warehouse has: creatives and clicks
 LATENT_TASTES = Path("evaluation", "latent_tastes.parquet")
 
 
@@ -58,10 +60,12 @@ def simulate(
     for view, table in ((USER_PROFILE, profiles), (USER_RECENT, recents)):
         write_part(store.config.offline_folder(view), PART, table)
         materialize(store, view, encoders.width, progress=progress)
-    home = store.config.home
-    write_part(home / "world", "creatives", _tell_creatives(bank, shown, embeddings))
-    write_part(home / "world", "clicks", _tell_clicks(population, bank, now))
-    tastes = home / LATENT_TASTES
+    shop = store.config.home / SHOP
+    creatives = _tell_creatives(bank, shown, embeddings)
+    printed = {FINGERPRINT_TAG: store.fingerprint()}
+    write_part(shop, "creatives", creatives.replace_schema_metadata(printed))
+    write_part(shop, "clicks", _tell_clicks(population, bank, now))
+    tastes = store.config.home / LATENT_TASTES
     write_part(tastes.parent, tastes.stem, _tell_tastes(population))
     return population
 
@@ -84,14 +88,13 @@ def _tell_creatives(
 
 def _tell_clicks(population: Population, bank: CreativeBank, now: datetime) -> pa.Table:
     clicks = population.clicks
-    times = [now - timedelta(seconds=float(age_s)) for age_s in clicks.age_s]
     return pa.table(
         {
             "user_id": np.array(population.ids)[clicks.shopper],
             "creative_id": np.array(bank.ids)[clicks.creative],
             "action": np.array(ACTIONS)[clicks.action],
             "position": clicks.position,
-            TIMESTAMP: pa.array(times, INSTANT),
+            TIMESTAMP: to_times(now, clicks.age_s),
         }
     )
 

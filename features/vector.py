@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from features.schema import SERVICE, VECTOR, VIEWS
+from diffusion.taste import STORED_RECIPE
+from features.schema import SERVICE, VIEWS, View
 
 Vector = NDArray[np.float32]
 
@@ -45,16 +46,18 @@ class FingerprintMismatch(RuntimeError):
 
 
 def fingerprint(width: int, encoder_digest: str) -> str:
-    """16 hex digits over the order and types of all features, their width and the encoders."""
-    views = [
-        [
-            view.name,
-            [[name, f"{kind}[{width if kind == VECTOR else ''}]"] for name, kind in view.columns],
-        ]
-        for view in VIEWS
-    ]
-    told = json.dumps([SERVICE, views, encoder_digest])
+    """16 hex digits over the order and types of all features, their lengths, what clicks weigh, and
+    the encoders."""
+    views = [[view.name, _tell_columns(view, width)] for view in VIEWS]
+    told = json.dumps([SERVICE, views, STORED_RECIPE, encoder_digest])
     return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _tell_columns(view: View, width: int) -> list[tuple[str, str]]:
+    return [
+        (name, f"{kind}[{view.length(name, width) if name in view.vectors else ''}]")
+        for name, kind in view.columns
+    ]
 
 
 def check_fingerprint(stored: str, expected: str) -> None:

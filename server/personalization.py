@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from features.records import Shopper, Status
-from features.vector import Vector
 from server.core import Personalization, Reason
 from server.experiments import Assignment
 
@@ -23,10 +22,10 @@ REASON_BY_STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class Taste:
-    """What fusion may know of the shopper: an embedding if and only if it may be used."""
+    """What fusion may know of the shopper: who they are if and only if that may be used."""
 
     account: Personalization
-    embedding: Vector | None
+    shopper: Shopper | None
 
 
 def decide(
@@ -35,8 +34,8 @@ def decide(
     """`shopper` is None where nobody was read."""
     reason = _reason(assignment, user_id, shopper)
     ages_s = {} if shopper is None else shopper.ages_s
-    embedding = shopper.embedding if shopper and reason is Reason.APPLIED else None
-    return Taste(Personalization(reason, service, fingerprint, ages_s), embedding)
+    account = Personalization(reason, service, fingerprint, ages_s)
+    return Taste(account, shopper if reason is Reason.APPLIED else None)
 
 
 def _reason(assignment: Assignment, user_id: str, shopper: Shopper | None) -> Reason:

@@ -46,14 +46,15 @@ def plan_rows(
     product_scale = defaults.product_scale
     if request.product_scale is not None:
         product_scale = request.product_scale
-    arm, shopper_scale = Arm.GENERIC, 0.0
-    if taste.embedding is not None:
+    arm, shopper_scale, shopper = Arm.GENERIC, 0.0, None
+    if taste.shopper is not None:
         arm, shopper_scale = Arm.PERSONALIZED, assignment.strength * defaults.max_shopper_scale
+        shopper = taste.shopper.embed(product.condition.image_embedding)
     row = RowRequest(
         seed=0,
         plan=plan_steps(request, model, request.steps or defaults.num_steps),
         guidance=Guidance(product_scale, shopper_scale),
-        conditions=fuse(product.condition, taste.embedding, request.mode.value),
+        conditions=fuse(product.condition, shopper, request.mode.value),
         deadline_s=request.deadline_s
         and request.deadline_s - (1 + request.num_images) * defaults.finish_s,
     )

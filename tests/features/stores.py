@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from features.materialize import to_key, to_value
 from features.reader import FeatureReader
+from features.recent_clicks import keep_last
+from features.records import LastClicks
 from features.schema import View
 from features.store import Store, StoreConfig, apply_store
 from features.vector import fingerprint
@@ -70,6 +72,11 @@ def taste_vector(seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal(WIDTH).astype(np.float32)
 
 
+def last_clicks(seed: int = 2) -> LastClicks:
+    embeddings = np.stack([taste_vector(seed), taste_vector(seed + 100)])
+    return keep_last(embeddings, np.array([0.5, 1], np.float32))
+
+
 def profile(seed: int = 1, **changes) -> dict:
     values = {
         "embedding": taste(seed),
@@ -83,7 +90,13 @@ def profile(seed: int = 1, **changes) -> dict:
 
 
 def recent(seed: int = 2, **changes) -> dict:
-    return {"recent_embedding": taste(seed), "num_clicks": 5} | changes
+    """Of two clicks."""
+    clicks = last_clicks(seed)
+    values = {
+        "recent_embeddings": clicks.embeddings.reshape(-1).tolist(),
+        "recent_weights": clicks.weights.tolist(),
+    }
+    return values | changes
 
 
 def product(seed: int = 3, **changes) -> dict:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from diffusion.taste import blend
+from diffusion.taste import NUM_RECENT, embed_shopper
 from features.decoding import (
     CORRUPT,
     NO_PROFILE,
@@ -24,7 +24,15 @@ from features.materialize import to_value
 from features.quiet_feast import FloatList, Value
 from features.records import Product, Status
 from features.schema import PRODUCT_FEATURES, USER_PROFILE, USER_RECENT
-from tests.features.stores import WIDTH, product, profile, recent, taste, taste_vector
+from tests.features.stores import (
+    WIDTH,
+    last_clicks,
+    product,
+    profile,
+    recent,
+    taste,
+    taste_vector,
+)
 
 NOW_S = 1_800_000_000.0
 FOR_EVER = Limits(WIDTH, 0)
@@ -155,12 +163,30 @@ def recent_row(age_s=10.0, limits=FOR_EVER, **changes):
     return decode_recent("anna", row(USER_RECENT, age_s, **recent(**changes)), limits, NOW_S)
 
 
-def test_recent_clicks_move_the_profile():
+def embed(shopper, seed):
+    """Who they are to some product."""
+    found = shopper.embed(taste_vector(seed))
+    assert found is not None
+    return found
+
+
+def test_last_clicks_come_back_as_they_were_written():
+    found = recent_row().clicks
+    assert found is not None and found.embeddings.shape == (NUM_RECENT, WIDTH)
+    for read, written in zip(found, last_clicks(), strict=True):
+        assert np.array_equal(read, written) and read.dtype == np.float32
+        with pytest.raises(ValueError, match="read-only"):
+            read[0] = 1.0
+
+
+def test_last_clicks_move_the_profile_beside_each_product_in_its_own_way():
     shopper = join_shopper(decode(), recent_row(20))
     assert shopper.status is Status.FOUND
-    assert shopper.embedding is not None
-    assert shopper.embedding.tolist() == blend(taste_vector(1), taste_vector(2)).tolist()
     assert shopper.ages_s == {"user_profile": 10.0, "user_recent": 20.0}
+    for seed in (5, 6):
+        expected = embed_shopper(taste_vector(1), *last_clicks(), taste_vector(seed))
+        assert np.array_equal(embed(shopper, seed), expected)
+    assert not np.allclose(embed(shopper, 5), embed(shopper, 6))
 
 
 @pytest.mark.parametrize(
@@ -169,19 +195,34 @@ def test_recent_clicks_move_the_profile():
         Recent(Status.MISSING),
         NO_RECENT,
         recent_row(99, Limits(WIDTH, 50)),
-        recent_row(recent_embedding=[math.nan] * WIDTH),
+        recent_row(recent_embeddings=[math.nan] * WIDTH * NUM_RECENT),
+        recent_row(recent_embeddings=taste(1)),
+        recent_row(recent_embeddings=None),
+        recent_row(recent_weights=None),
+        recent_row(recent_weights=[1.0]),
+        recent_row(recent_weights=[-1.0] * NUM_RECENT),
+        recent_row(recent_weights=[math.inf] * NUM_RECENT),
     ],
 )
-def test_recent_clicks_that_are_of_no_use_leave_the_profile_alone(other):
+def test_last_clicks_that_are_of_no_use_leave_the_profile_alone(other):
+    assert other.status is not Status.FOUND
     shopper = join_shopper(decode(), other)
     assert shopper.status is Status.FOUND
-    assert shopper.embedding is not None and shopper.embedding.tolist() == taste(1)
+    assert embed(shopper, 9).tolist() == taste(1)
 
 
-def test_without_a_history_yet_recent_clicks_are_all_there_is():
+def test_last_clicks_of_which_half_is_wrong_are_invalid():
+    assert recent_row(recent_weights=None).status is Status.INVALID
+    assert recent_row(recent_weights=[-1.0] * NUM_RECENT).status is Status.INVALID
+    nothing = recent_row(recent_embeddings=None)
+    assert nothing == Recent(Status.MISSING, age_s=10.0)
+
+
+def test_without_a_history_yet_last_clicks_are_all_there_is():
     shopper = join_shopper(decode(embedding=None), recent_row())
-    expected = blend(np.zeros(WIDTH, np.float32), taste_vector(2))
-    assert shopper.embedding is not None and shopper.embedding.tolist() == expected.tolist()
+    nobody = np.zeros(WIDTH, np.float32)
+    expected = embed_shopper(nobody, *last_clicks(), taste_vector(9))
+    assert np.array_equal(embed(shopper, 9), expected)
     assert shopper.status is Status.FOUND
     assert shopper.consent is True
 
@@ -196,7 +237,9 @@ def test_without_a_history_yet_recent_clicks_are_all_there_is():
 )
 def test_recent_clicks_do_not_stand_in_for_a_profile_that_is_wrong(old, status):
     shopper = join_shopper(old, recent_row())
-    assert shopper.status is status and shopper.embedding is None
+    assert shopper.status is status
+    assert shopper.profile is None and shopper.last_clicks is None
+    assert shopper.embed(taste_vector(9)) is None
 
 
 def test_an_unknown_shopper_has_no_consent_and_no_ages():

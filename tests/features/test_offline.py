@@ -5,41 +5,59 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow.parquet as pq
 
+from diffusion.taste import NUM_RECENT
 from features.offline import sift, to_matrix, to_vectors, write_part
-from features.schema import TIMESTAMP, USER_RECENT
-from tests.features.stores import WIDTH, recent, table
+from features.schema import TIMESTAMP, USER_PROFILE, USER_RECENT
+from tests.features.stores import WIDTH, profile, recent, table
 
 NOW = datetime.now(UTC)
 
 
 def row(user_id="anna", when=NOW, **changes):
-    return {"user_id": user_id, TIMESTAMP: when} | recent(**changes)
+    return {"user_id": user_id, TIMESTAMP: when} | profile(**changes)
 
 
-def flaws_of(*rows):
-    good, flaws = sift(USER_RECENT, table(USER_RECENT, rows), WIDTH)
+def flaws_of(*rows, view=USER_PROFILE):
+    good, flaws = sift(view, table(view, rows), WIDTH)
     assert len(good) + len({flaw.row for flaw in flaws}) == len(rows)
     return [(flaw.row, flaw.column, flaw.description) for flaw in flaws]
 
 
 def test_good_rows_pass_and_null_vectors_are_good():
-    assert flaws_of(row(), row("bert", recent_embedding=None)) == []
+    assert flaws_of(row(), row("bert", embedding=None)) == []
 
 
 def test_a_vector_of_another_width_is_left_out_and_named():
-    found = flaws_of(row(), row(recent_embedding=[1.0] * (WIDTH + 1)), row(recent_embedding=[]))
-    told = ("recent_embedding", f"is not {WIDTH} numbers wide")
+    found = flaws_of(row(), row(embedding=[1.0] * (WIDTH + 1)), row(embedding=[]))
+    told = ("embedding", f"is not {WIDTH} numbers wide")
     assert found == [(1, *told), (2, *told)]
+
+
+def test_last_clicks_are_as_many_vectors_and_as_many_weights_as_are_kept():
+    def clicks(**changes):
+        return {"user_id": "anna", TIMESTAMP: NOW} | recent(**changes)
+
+    flawed = [
+        clicks(),
+        clicks(recent_embeddings=[1.0] * WIDTH),
+        clicks(recent_weights=[1.0] * WIDTH * 2),
+        clicks(recent_weights=[float("nan")] * NUM_RECENT),
+    ]
+    assert flaws_of(*flawed, view=USER_RECENT) == [
+        (1, "recent_embeddings", f"is not {NUM_RECENT * WIDTH} numbers wide"),
+        (2, "recent_weights", f"is not {NUM_RECENT} numbers wide"),
+        (3, "recent_weights", "holds numbers that are not finite"),
+    ]
 
 
 def test_nan_and_infinity_are_left_out_even_where_all_are_nan():
     one = [1.0] * (WIDTH - 1)
     rows = [
-        row(recent_embedding=[float("nan")] * WIDTH),
-        row(recent_embedding=[*one, float("inf")]),
-        row(recent_embedding=[*one, None]),
+        row(embedding=[float("nan")] * WIDTH),
+        row(embedding=[*one, float("inf")]),
+        row(embedding=[*one, None]),
     ]
-    told = ("recent_embedding", "holds numbers that are not finite")
+    told = ("embedding", "holds numbers that are not finite")
     assert flaws_of(*rows) == [(0, *told), (1, *told), (2, *told)]
 
 
@@ -65,7 +83,7 @@ def test_vectors_come_back_as_they_went_and_unknown_ones_as_null():
 
 
 def test_a_part_replaces_the_one_of_its_name_and_leaves_nothing_else(tmp_path):
-    write_part(tmp_path, "a", table(USER_RECENT, [row(), row("bert")]))
-    path = write_part(tmp_path, "a", table(USER_RECENT, [row()]))
+    write_part(tmp_path, "a", table(USER_PROFILE, [row(), row("bert")]))
+    path = write_part(tmp_path, "a", table(USER_PROFILE, [row()]))
     assert [file.name for file in tmp_path.iterdir()] == ["a.parquet"]
     assert pq.read_table(path).num_rows == 1

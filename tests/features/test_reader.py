@@ -21,6 +21,7 @@ from tests.features.stores import (
     profile,
     recent,
     taste,
+    taste_vector,
     write_row,
 )
 
@@ -67,7 +68,7 @@ def locked(store):
 
 async def test_a_shopper_and_a_product_are_read(filled, reader):
     shopper = await reader.read_shopper("anna", timeout_s=LONG_S)
-    assert shopper.status is Status.FOUND and shopper.embedding.tolist() == taste(1)
+    assert shopper.status is Status.FOUND and shopper.profile.tolist() == taste(1)
     assert (shopper.consent, shopper.locale, shopper.age_band) == (True, "de", "25-34")
     assert shopper.interests == ("sports", "books") and shopper.gender == "f"
     assert 100 <= shopper.ages_s["user_profile"] < 200 and "user_recent" not in shopper.ages_s
@@ -120,7 +121,7 @@ async def test_an_unknown_shopper_is_missing_and_an_unknown_product_an_error(fil
 
 async def test_someone_without_a_history_is_missing_with_their_profile(filled, reader):
     shopper = await reader.read_shopper("cold", timeout_s=LONG_S)
-    assert shopper.status is Status.MISSING and shopper.embedding is None
+    assert shopper.status is Status.MISSING and shopper.profile is None
     assert shopper.consent is True and shopper.locale == "fr"
 
 
@@ -129,7 +130,8 @@ async def test_recent_clicks_take_part_until_they_are_a_day_old(filled, reader):
     fresh = await reader.read_shopper("anna", timeout_s=LONG_S)
     write_row(filled, USER_RECENT, "anna", age_s=86_500, **recent())
     old = await reader.read_shopper("anna", timeout_s=LONG_S)
-    assert fresh.embedding.tolist() != taste(1) and old.embedding.tolist() == taste(1)
+    ball = taste_vector(3)
+    assert fresh.embed(ball).tolist() != taste(1) and old.embed(ball).tolist() == taste(1)
     assert old.ages_s["user_recent"] > 86_400
 
 
@@ -140,7 +142,7 @@ async def test_the_lifetime_of_the_registry_is_enforced(tmp_path):
     reader = make_reader(store)
     reader.start()
     shopper = await reader.read_shopper("anna", timeout_s=LONG_S)
-    assert shopper.status is Status.STALE and shopper.embedding is None
+    assert shopper.status is Status.STALE and shopper.profile is None
     with pytest.raises(FeaturesUnavailable, match="stale"):
         await reader.read_product("ball", timeout_s=LONG_S)
     await reader.close()

@@ -76,7 +76,7 @@ async def test_a_store_refilled_by_other_encoders_is_no_longer_trusted(filled, o
 
     async def is_invalid():
         shopper = await reader.read_shopper("anna", timeout_s=LONG_S)
-        return shopper.status is Status.INVALID and shopper.embedding is None
+        return shopper.status is Status.INVALID and shopper.profile is None
 
     await wait_until(is_invalid)
     kept = await reader.read_product("ball", timeout_s=LONG_S)

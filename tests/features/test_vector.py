@@ -5,8 +5,9 @@ import re
 
 import pytest
 
+from diffusion.taste import STORED_RECIPE
 from features import vector
-from features.schema import USER_PROFILE, VIEWS
+from features.schema import USER_PROFILE, USER_RECENT, VIEWS
 from features.vector import FingerprintMismatch, check_fingerprint, fingerprint
 
 
@@ -24,6 +25,17 @@ def test_another_order_of_features_gives_another_fingerprint(monkeypatch):
     before = fingerprint(128, "a")
     turned = dataclasses.replace(USER_PROFILE, columns=USER_PROFILE.columns[::-1])
     monkeypatch.setattr(vector, "VIEWS", (turned, *VIEWS[1:]))
+    assert fingerprint(128, "a") != before
+
+
+def test_more_last_clicks_or_other_weights_give_another_fingerprint(monkeypatch):
+    before = fingerprint(128, "a")
+    shapes = {**USER_RECENT.shapes, "recent_weights": (9,)}
+    longer = tuple(dataclasses.replace(v, shapes=shapes) if v is USER_RECENT else v for v in VIEWS)
+    with monkeypatch.context() as patched:
+        patched.setattr(vector, "VIEWS", longer)
+        assert fingerprint(128, "a") != before
+    monkeypatch.setattr(vector, "STORED_RECIPE", (*STORED_RECIPE[:-1], 9))
     assert fingerprint(128, "a") != before
 
 

@@ -13,8 +13,8 @@ WANTED, ZERO = Assignment(Arm.PERSONALIZED, 0.5), Assignment(Arm.PERSONALIZED, 0
 
 
 def make_shopper(status, consent):
-    embedding = EMBEDDING if status is Status.FOUND else None
-    return Shopper(status, embedding, consent=consent, ages_s={"user_profile": 12.0})
+    profile = EMBEDDING if status is Status.FOUND else None
+    return Shopper(status, profile, consent=consent, ages_s={"user_profile": 12.0})
 
 
 def decide_for(assignment=WANTED, user_id="u1", shopper=None):
@@ -41,7 +41,7 @@ def test_what_was_read_decides(status, consent, reason):
     taste = decide_for(shopper=make_shopper(status, consent))
     assert taste.account.reason is reason
     assert taste.account.applied == (reason is Reason.APPLIED)
-    assert (taste.embedding is not None) == (reason is Reason.APPLIED)
+    assert (taste.shopper is not None) == (reason is Reason.APPLIED)
 
 
 @pytest.mark.parametrize("consent", [True, False])
@@ -49,23 +49,23 @@ def test_what_was_read_decides(status, consent, reason):
 def test_without_strength_nothing_else_matters(status, consent):
     for user_id in ("", "u1"):
         taste = decide_for(ZERO, user_id, make_shopper(status, consent))
-        assert taste.account.reason is Reason.STRENGTH_ZERO and taste.embedding is None
+        assert taste.account.reason is Reason.STRENGTH_ZERO and taste.shopper is None
 
 
 @pytest.mark.parametrize("arm", [Arm.GENERIC, Arm.ORIGINAL])
 def test_arms_without_a_shopper_have_no_strength(arm):
     taste = decide_for(Assignment(arm, 0.0), shopper=make_shopper(Status.FOUND, True))
-    assert taste.account.reason is Reason.STRENGTH_ZERO and taste.embedding is None
+    assert taste.account.reason is Reason.STRENGTH_ZERO and taste.shopper is None
 
 
 def test_nobody_is_anonymous():
     taste = decide_for(user_id="", shopper=None)
-    assert taste.account.reason is Reason.ANONYMOUS and taste.embedding is None
+    assert taste.account.reason is Reason.ANONYMOUS and taste.shopper is None
 
 
 def test_an_embedding_of_nobody_is_not_used():
     taste = decide_for(user_id="", shopper=make_shopper(Status.FOUND, True))
-    assert taste.account.reason is Reason.ANONYMOUS and taste.embedding is None
+    assert taste.account.reason is Reason.ANONYMOUS and taste.shopper is None
 
 
 def test_a_shopper_who_was_not_read_is_unavailable():
@@ -75,7 +75,7 @@ def test_a_shopper_who_was_not_read_is_unavailable():
 def test_a_record_that_says_nothing_of_consent_gives_none():
     assert Shopper(Status.FOUND, EMBEDDING).consent is False
     taste = decide_for(shopper=Shopper(Status.FOUND, EMBEDDING))
-    assert taste.account.reason is Reason.NO_CONSENT and taste.embedding is None
+    assert taste.account.reason is Reason.NO_CONSENT and taste.shopper is None
 
 
 def test_the_account_names_the_features_it_stands_on():

@@ -18,6 +18,7 @@ from diffusion.checkpoint import DEFAULT_CHECKPOINT
 from diffusion.model import ProductDiffusion
 from features.records import (
     FeaturesUnavailable,
+    LastClicks,
     Product,
     Products,
     ProductUnknown,
@@ -132,6 +133,15 @@ async def test_a_known_shopper_changes_the_image(pipeline):
     personal = await pipeline.generate(ask(seed=1))
     assert personal.personalization.applied
     assert personal.images[0].data != generic.images[0].data
+
+
+async def test_last_clicks_change_the_image_of_a_known_shopper(pipeline, reader):
+    before = await pipeline.generate(ask(seed=1))
+    clicks = LastClicks(np.stack([8 * taste(n) for n in range(8)]), np.ones(8, np.float32))
+    reader.shopper = replace(reader.shopper, last_clicks=clicks)
+    after = await pipeline.generate(ask(seed=1))
+    assert after.personalization == before.personalization
+    assert after.images[0].data != before.images[0].data
 
 
 @pytest.mark.parametrize("change", [{"strength": 0.0}, {"arm": Arm.GENERIC}, {"user_id": ""}])

@@ -1,13 +1,15 @@
 """A request becomes rows: seeds, scales, and what fits before the deadline."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from diffusion.guidance import Given, Guidance
 from diffusion.noise import MAX_SEED, derive_seed
-from features.records import Shopper, Status
+from diffusion.taste import embed_shopper
+from features.records import LastClicks, Shopper, Status
 from server.core import Arm, DeadlinePolicy, ImageRequest, Mode, SamplerName
 from server.errors import DeadlineExceeded, Overloaded
 from server.experiments import assign
@@ -106,6 +108,16 @@ def test_strength_is_mapped_onto_the_capped_scale(plan, strength, scale):
     (row,) = plan(KNOWN, strength=strength)
     assert row.guidance == Guidance(1.0, scale)
     assert row.conditions[Given.BOTH]["shopper"][0].numpy() == pytest.approx(TASTE)
+
+
+def test_last_clicks_move_the_shopper_towards_those_like_the_product(plan, product):
+    embeddings = np.eye(8, WIDTH, dtype=np.float32)
+    weights = np.ones(8, np.float32)
+    clicked = replace(KNOWN, last_clicks=LastClicks(embeddings, weights))
+    (row,) = plan(clicked)
+    expected = embed_shopper(TASTE, embeddings, weights, product.condition.image_embedding)
+    assert row.conditions[Given.BOTH]["shopper"][0].numpy() == pytest.approx(expected)
+    assert not np.allclose(expected, TASTE)
 
 
 @pytest.mark.parametrize(("asked", "scale"), [(None, 1.0), (0.0, 0.0), (2.5, 2.5)])
