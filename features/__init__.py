@@ -9,9 +9,12 @@ In the order in which data meets the rooms:
     ingest           pictures and titles -> embeddings; offline: parquet parts, sifted
     creatives        what simulated shoppers see; shoppers: their tastes and clicks; histories: the
                      clicks -> embeddings; simulate: all of it, as a command
+    recent_clicks    the last clicks as a row, of a history or moved on by a stream
     quiet_feast      the only import of Feast; definitions: the schema in its words; store: one home
     materialize      offline -> online, the newest event wins
     prepare          the embedded world, made once
+    moments          where histories are looked at, and who is held out
+    training_set     what was clicked next, and what was known before; offline_jobs: Feast's, faster
     online           reads, off the event loop; batching: many small ones as few large ones
     decoding         stored values -> records; records: what a read answers
     reader           a shopper and products for a request, within its time
