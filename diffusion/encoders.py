@@ -6,6 +6,7 @@ that an average over clicked creatives says what their surroundings have in comm
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -21,30 +22,51 @@ from transformers import GPT2Model, PreTrainedTokenizerFast, ViTModel
 from diffusion.checkpoint import digest_folder
 
 MAX_TOKENS = 16
+SQUEEZED = 16  # of a patch
 PROJECTIONS = "projections.safetensors"
 
 
-class DualEncoder(nn.Module):
-    """A ViT's class token and a GPT-2's last token, each projected to `width` and normalised."""
+class ImageTextNetwork(nn.Module, ABC):
+    """Two networks with one space; `diffusion.pretrained` makes one of any two checkpoints."""
+
+    mean: Tensor
+    """[width]: of the population's creatives; what every picture has in common is not a taste."""
+
+    @abstractmethod
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """[n, 3, H, W] in [-1, 1] → [n, width], unit length, not yet centred."""
+
+    @abstractmethod
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """n texts → [n, width], unit length."""
+
+
+class DualEncoder(ImageTextNetwork):
+    """A ViT's patches and a GPT-2's last token, each projected to `width` and normalised.
+
+    Every patch is read where it is: a small ViT finds what a picture shows in a tenth of the time
+    that its class token takes to.
+    """
 
     def __init__(
         self, image: ViTModel, text: GPT2Model, tokenizer: PreTrainedTokenizerFast, width: int
     ) -> None:
         super().__init__()
         self.image, self.text, self.tokenizer = image, text, tokenizer
-        self.project_image = nn.Linear(image.config.hidden_size, width, bias=False)
+        num_patches = (image.config.image_size // image.config.patch_size) ** 2
+        self.squeeze = nn.Linear(image.config.hidden_size, SQUEEZED)
+        self.project_image = nn.Linear(num_patches * SQUEEZED, width, bias=False)
         self.project_text = nn.Linear(text.config.hidden_size, width, bias=False)
-        # Mean of the population's creatives: what every picture has in common is not a taste.
-        self.mean: Tensor
         self.register_buffer("mean", torch.zeros(width))
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """[n, 3, H, W] in [-1, 1] → [n, width], unit length, not yet centred."""
         side = self.image.config.image_size
+        pixels = pixels.to(self.mean.device)
         if pixels.shape[-1] != side:
             pixels = F.interpolate(pixels, (side, side), mode="bicubic", antialias=True)
-        hidden = self.image(pixels).last_hidden_state[:, 0]
-        return F.normalize(self.project_image(hidden), dim=1)
+        patches = self.squeeze(self.image(pixels).last_hidden_state[:, 1:])
+        return F.normalize(self.project_image(patches.flatten(1)), dim=1)
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """n texts → [n, width], unit length."""
@@ -66,20 +88,24 @@ class DualEncoder(nn.Module):
         self.image.save_pretrained(folder / "image_encoder")
         self.text.save_pretrained(folder / "text_encoder")
         self.tokenizer.save_pretrained(folder / "tokenizer")
-        own = ("project_image.weight", "project_text.weight", "mean")
-        state = {name: self.state_dict()[name].contiguous() for name in own}
+        state = {
+            name: value.contiguous()
+            for name, value in self.state_dict().items()
+            if not name.startswith(("image.", "text."))
+        }
         save_file(state, folder / PROJECTIONS)
 
 
 class Encoders:
-    """The trained pair, as features and fusion use it: uint8 pixels and strings in, float32 out."""
+    """A pair of networks as features and fusion use it: uint8 and strings in, float32 out."""
 
-    def __init__(self, network: DualEncoder, digest: str) -> None:
+    def __init__(self, network: ImageTextNetwork, digest: str) -> None:
         self.network = network.eval().requires_grad_(False)
         self.digest = digest
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Encoders:
+        """What `DualEncoder.save` left in the folder."""
         projections = load_file(folder / PROJECTIONS)
         network = DualEncoder(
             ViTModel.from_pretrained(

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 TASKS = ("preserve", "restyle", "repair")
+SHOPPER_LENGTH = 0.25
+"""Of a usual shopper's embedding: clicks that disagree shorten it. Products' are of length 1."""
 
 
 def embed_time(t: Tensor, width: int) -> Tensor:
@@ -120,6 +122,8 @@ class ProductTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         has_product, has_shopper [rows] bool. Returns [rows, C, s, s].
         """
         dtype = self.embed.weight.dtype
+        unit = product.shape[1] ** 0.5  # to numbers of about 1, from which linear layers learn fast
+        product, title, shopper = product * unit, title * unit, shopper * (unit / SHOPPER_LENGTH)
         packshot = torch.where(
             has_product[:, None, None, None], packshot, self.null_packshot[:, None, None]
         )

@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     JsonValue,
     field_validator,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -129,6 +130,13 @@ class ModelSlice(Slice):
     """Which model answers, and what it does where a request is silent."""
 
     checkpoint: Path | None = setting(None, "folder of the model; unset: the embedded one")
+    image_encoder: str | None = setting(
+        None,
+        "folder or hub name of a transformers checkpoint that sees pictures; unset: the model's",
+    )
+    text_encoder: str | None = setting(
+        None, "the same for titles; for CLIP and SigLIP the same one; unset: the model's"
+    )
     default_steps: int = setting(
         20, "sampling steps of a request that names none", "steps", ge=1, le=100
     )
@@ -144,6 +152,14 @@ class ModelSlice(Slice):
     max_user_scale: float = setting(
         2.0, "shopper guidance that strength 1 stands for", ge=0, le=10, allow_inf_nan=False
     )
+
+    @model_validator(mode="after")
+    def _pair(self) -> ModelSlice:
+        both = {"image_encoder": self.image_encoder, "text_encoder": self.text_encoder}
+        for missing, other in zip(both, reversed(both), strict=True):
+            if both[other] and not both[missing]:
+                raise ValueError(f"{missing} must be set, since {other} = {both[other]}")
+        return self
 
 
 class FeaturesSlice(Slice):

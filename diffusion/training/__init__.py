@@ -1,8 +1,13 @@
 """How the embedded default is trained: `python -m diffusion.training`.
 
 corpus       every product's views and every scene, rendered once
-encoders     pictures ↔ titles and scenes, contrastively
+encoders     pictures and titles into one space
 autoencoder  pixels ↔ latents
-generator    rectified flow towards creatives of a shopper's taste
-loop         the one loop that all three are trained in
+clicks       shoppers at moments of their history, from the feature store
+degradation  poor packshots, for REPAIR
+examples     what a step shows: creatives that were clicked, and what was known before
+generator    rectified flow towards them
+baseline     a conditional GAN on the same examples, to be compared with
+judge        the eye of the evaluation, on real composites alone
+loop         the one loop that all are trained in
 """

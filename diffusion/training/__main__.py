@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,51 +14,130 @@ import yaml
 from diffusion.autoencoder import Autoencoder
 from diffusion.checkpoint import DEFAULT_CHECKPOINT
 from diffusion.encoders import Encoders
-from diffusion.model import save_index
+from diffusion.model import load_network, save_index
 from diffusion.training.autoencoder import train_autoencoder
-from diffusion.training.corpus import build_corpus
-from diffusion.training.encoders import train_encoders
-from diffusion.training.generator import train_generator
+from diffusion.training.baseline import train_baseline
+from diffusion.training.clicks import load_moments
+from diffusion.training.corpus import Corpus, build_corpus
+from diffusion.training.encoders import train_encoders, train_titles
+from diffusion.training.examples import ExampleSource
+from diffusion.training.generator import build_generator, train_generator
+from diffusion.training.judge import train_judge
 from diffusion.training.loop import Schedule
+from diffusion.transformer import ProductTransformer
 
 WORLD = Path("features/world")
+YARDSTICKS = Path("diffusion/evaluation")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One configuration and its folders; each stage needs the ones before it."""
+
+    config: dict[str, Any]
+    artworks: Path
+    run: Path
+    out: Path
+    yardsticks: Path
+    clicks: Path
+    start: Path | None
+    device: torch.device
+
+    def train_encoders(self) -> None:
+        """Pictures and titles into one space; then the titles again, against all packshots."""
+        schedule, batch = self.read("encoders")
+        network = train_encoders(self.corpus, schedule, self.run, batch, self.device)
+        schedule, _ = self.read("titles")
+        network = train_titles(network, self.corpus, schedule, self.run)
+        network.bfloat16().save(self.out / "encoders")
+
+    def train_autoencoder(self) -> None:
+        """Pixels ↔ latents."""
+        schedule, batch = self.read("autoencoder")
+        network = train_autoencoder(self.corpus, schedule, self.run, batch, self.device)
+        network.bfloat16().save_pretrained(self.out / "autoencoder")
+
+    def train_generator(self) -> None:
+        """Creatives that shoppers clicked, from what was known of them before the click."""
+        schedule, batch = self.read("generator")
+        if self.start:
+            network = load_network(ProductTransformer, self.start / "transformer", torch.float32)
+        else:
+            network = build_generator(self.examples, **self.config["generator"].get("network", {}))
+        network.to(self.device)
+        network = train_generator(self.examples, network, schedule, self.run, batch)
+        network.bfloat16().save_pretrained(self.out / "transformer")
+        save_index(self.out, self.config["name"])
+
+    def train_baseline(self) -> None:
+        """The conditional GAN that the generator is compared with."""
+        schedule, batch = self.read("baseline")
+        network = train_baseline(
+            self.examples.draw, schedule, self.run, batch, self.encoders.width, self.device
+        )
+        network.bfloat16().save_pretrained(self.yardsticks / "baseline")
+
+    def train_judge(self) -> None:
+        """The eye of the evaluation: real composites only, and nothing of the other networks."""
+        schedule, batch = self.read("judge")
+        network = train_judge(self.corpus, schedule, self.run, batch, device=self.device)
+        network.bfloat16().save_pretrained(self.yardsticks / "judge")
+
+    def read(self, stage: str) -> tuple[Schedule, int]:
+        told = {k: v for k, v in self.config[stage].items() if k not in ("batch", "network")}
+        return Schedule(**told), self.config[stage].get("batch", 0)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return build_corpus(
+            WORLD, self.artworks, self.run / "corpus", self.config["num_scene_seeds"]
+        )
+
+    @cached_property
+    def encoders(self) -> Encoders:
+        return Encoders.load(self.out / "encoders")
+
+    @cached_property
+    def examples(self) -> ExampleSource:
+        autoencoder = load_network(Autoencoder, self.out / "autoencoder", torch.float32).eval()
+        autoencoder.requires_grad_(False)
+        moments = load_moments(self.clicks, self.encoders.digest, self.encoders.width)
+        return ExampleSource(self.corpus, moments, autoencoder, self.encoders)
+
+
+STAGES = {
+    "encoders": Training.train_encoders,
+    "autoencoder": Training.train_autoencoder,
+    "judge": Training.train_judge,
+    "generator": Training.train_generator,
+    "baseline": Training.train_baseline,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m diffusion.training", description=__doc__)
     default = Path(__file__).with_name("default.yaml")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("stages", nargs="+", choices=list(STAGES), help="what to train, in order")
     parser.add_argument("--config", type=Path, default=default, help="stages, steps and rates")
-    parser.add_argument("--artworks", type=Path, required=True, help="folder of the artist's sets")
+    parser.add_argument("--artworks", type=Path, required=True, help="folder of the artists' sets")
     parser.add_argument("--run", type=Path, default=Path("out/train"), help="curves and state")
     parser.add_argument("--out", type=Path, default=DEFAULT_CHECKPOINT, help="checkpoint folder")
-    arguments = parser.parse_args()
-    config = yaml.safe_load(arguments.config.read_text())
-    torch.manual_seed(0)
-    train(config, arguments.artworks, arguments.run, arguments.out)
-
-
-def train(config: dict[str, Any], artworks: Path, run: Path, out: Path) -> None:
-    """Runs what is not done yet of the three stages, and saves all as one checkpoint."""
-    corpus = build_corpus(WORLD, artworks, run / "corpus", config["num_scene_seeds"])
-    if not (out / "encoders").exists():
-        schedule, batch = read_stage(config["encoders"])
-        train_encoders(corpus, schedule, run, batch).bfloat16().save(out / "encoders")
-    encoders = Encoders.load(out / "encoders")
-    if not (out / "autoencoder").exists():
-        schedule, batch = read_stage(config["autoencoder"])
-        train_autoencoder(corpus, schedule, run, batch).bfloat16().save_pretrained(
-            out / "autoencoder"
-        )
-    autoencoder = Autoencoder.from_pretrained(out / "autoencoder").float().eval()
-    autoencoder.requires_grad_(False)
-    schedule, batch = read_stage(config["generator"])
-    transformer = train_generator(corpus, autoencoder, encoders, schedule, run, batch)
-    transformer.bfloat16().save_pretrained(out / "transformer")
-    save_index(out, config["name"])
-
-
-def read_stage(stage: dict[str, Any]) -> tuple[Schedule, int]:
-    return Schedule(**{k: v for k, v in stage.items() if k != "batch"}), stage["batch"]
+    parser.add_argument("--yardsticks", type=Path, default=YARDSTICKS, help="judge and baseline")
+    parser.add_argument(
+        "--clicks",
+        type=Path,
+        default=Path("out/train/clicks.parquet"),
+        help="training set, from python -m features.training_set",
+    )
+    parser.add_argument("--start", type=Path, help="a checkpoint whose generator is trained on")
+    parser.add_argument("--device", type=torch.device, default=device, help="default: %(default)s")
+    told = vars(parser.parse_args())
+    stages = told.pop("stages")
+    training = Training(**(told | {"config": yaml.safe_load(told["config"].read_text())}))
+    for stage in stages:
+        torch.manual_seed(0)
+        STAGES[stage](training)
 
 
 if __name__ == "__main__":

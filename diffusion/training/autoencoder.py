@@ -10,7 +10,7 @@ from torch import Tensor
 from diffusion.autoencoder import Autoencoder
 from diffusion.training.corpus import Corpus
 from diffusion.training.encoders import sample_creatives
-from diffusion.training.loop import Schedule, fit
+from diffusion.training.loop import CPU, Schedule, fit
 
 MAX_LATENT_NOISE = 0.2  # the decoder will see latents that a generator only almost got right
 
@@ -38,16 +38,18 @@ def edges(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., 1:, :] - x[..., :-1, :], x[..., 1:] - x[..., :-1]
 
 
-def train_autoencoder(corpus: Corpus, schedule: Schedule, folder: Path, batch: int) -> Autoencoder:
+def train_autoencoder(
+    corpus: Corpus, schedule: Schedule, folder: Path, batch: int, device: torch.device = CPU
+) -> Autoencoder:
     """L1 on pixels and on their differences: the second keeps edges where the first would blur."""
-    network = fit_autoencoder(corpus).to(memory_format=torch.channels_last)
+    network = fit_autoencoder(corpus).to(device, memory_format=torch.channels_last)
 
     def loss(model: Autoencoder, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        pixels = sample_pixels(corpus, corpus.trained, generator, batch)
+        pixels = sample_pixels(corpus, corpus.trained, generator, batch).to(device)
         latents = model.encode(pixels)
         noise = torch.randn(latents.shape, generator=generator)
         level = MAX_LATENT_NOISE * torch.rand(batch, 1, 1, 1, generator=generator)
-        found = model.decode(latents + level * noise).float()
+        found = model.decode(latents + (level * noise).to(device)).float()
         error = (found - pixels).abs().mean()
         for a, b in zip(edges(found), edges(pixels), strict=True):
             error = error + (a - b).abs().mean()

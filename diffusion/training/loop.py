@@ -6,15 +6,17 @@ import copy
 import csv
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Schedule:
     ema_decay: float = 0.999
     weight_decay: float = 0.01
     checkpoint_every_s: float = 120.0
+    compiled: bool = False  # pays on a GPU; the CPUs tried here lose by it
 
     def rate(self, step: int) -> float:
         if step < self.num_warmup_steps:
@@ -34,8 +37,20 @@ class Schedule:
         progress = (step - self.num_warmup_steps) / max(self.num_steps - self.num_warmup_steps, 1)
         return 0.55 + 0.45 * math.cos(math.pi * min(progress, 1.0))
 
+    def decay(self, step: int) -> float:
+        """Of the moving average: short at first, so that it forgets the start."""
+        return min(self.ema_decay, (1 + step) / (10 + step))
+
 
 N = TypeVar("N", bound=nn.Module)
+
+
+class Kept(Protocol):
+    """A part of a training whose state outlives an interruption."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Any, /) -> Any: ...
 
 
 def fit(
@@ -60,37 +75,64 @@ def fit(
     )
     fast = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     attention = [SDPBackend.MATH] if device.type == "cpu" else fast
+
+    # What is compiled shares its parameters with what is saved.
+    called = cast(N, torch.compile(network)) if schedule.compiled else network
+
+    def take_step(step: int, generator: torch.Generator) -> list[float | Tensor]:
+        set_rate(optimizer, schedule, step)
+        # The CPU's fused attention spends half of a step in its backward pass.
+        with sdpa_kernel(attention), torch.autocast(device.type, torch.bfloat16):
+            value, facts = loss(called, generator)
+        value.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        follow(average, network, schedule.decay(step))
+        return [value.detach(), *facts.values()]
+
+    parts: dict[str, Kept] = {"network": network, "average": average, "optimizer": optimizer}
+    walk(name, take_step, parts, schedule, folder)
+    return average.eval()
+
+
+def walk(
+    name: str,
+    take_step: Callable[[int, torch.Generator], Sequence[float | Tensor]],
+    parts: Mapping[str, Kept],
+    schedule: Schedule,
+    folder: Path,
+) -> None:
+    """Takes the steps that are left, keeping `parts` in {name}.pt and the curve in {name}.csv.
+
+    `take_step(step, generator)` answers with what the curve shall say of this step.
+    """
     state_file, curve_file = folder / f"{name}.pt", folder / f"{name}.csv"
     folder.mkdir(parents=True, exist_ok=True)
-    first = _resume(state_file, network, average, optimizer)
+    first = _resume(state_file, parts)
     _rewind(curve_file, first)
     started, saved = time.monotonic(), time.monotonic()
     with curve_file.open("a", newline="") as curve:
         writer = csv.writer(curve)
         for step in tqdm(range(first, schedule.num_steps), name, schedule.num_steps, initial=first):
-            generator = torch.Generator().manual_seed(step)
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.learning_rate * schedule.rate(step)
-            # The CPU's fused attention spends half of a step in its backward pass.
-            with sdpa_kernel(attention), torch.autocast(device.type, torch.bfloat16):
-                value, facts = loss(network, generator)
-            value.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            _follow(average, network, min(schedule.ema_decay, (1 + step) / (10 + step)))
+            facts = take_step(step, torch.Generator().manual_seed(step))
             if step % 20 == 0:
                 elapsed_s = round(time.monotonic() - started, 1)
-                writer.writerow([step, elapsed_s, value.item(), *facts.values()])
+                writer.writerow([step, elapsed_s, *map(float, facts)])
                 curve.flush()
             if time.monotonic() - saved > schedule.checkpoint_every_s:
-                _save(state_file, step + 1, network, average, optimizer)
+                _save(state_file, step + 1, parts)
                 saved = time.monotonic()
-    _save(state_file, schedule.num_steps, network, average, optimizer)
-    return average.eval()
+    _save(state_file, schedule.num_steps, parts)
 
 
-def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, step: int) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = schedule.learning_rate * schedule.rate(step)
+
+
+def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """One step of an exponential moving average; buffers are taken over as they are."""
     with torch.no_grad():
         theirs = list(network.parameters())
         for mine, new in zip(average.parameters(), theirs, strict=True):
@@ -99,28 +141,18 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
             kept.copy_(given)
 
 
-def _save(
-    path: Path, step: int, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
-    state = {
-        "step": step,
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
+def _save(path: Path, step: int, parts: Mapping[str, Kept]) -> None:
+    state = {"step": step, **{name: part.state_dict() for name, part in parts.items()}}
     torch.save(state, path.with_suffix(".part"))
     path.with_suffix(".part").rename(path)
 
 
-def _resume(
-    path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> int:
+def _resume(path: Path, parts: Mapping[str, Kept]) -> int:
     if not path.exists():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
-    network.load_state_dict(state["network"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
     return int(state["step"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +13,14 @@ from contextlib import asynccontextmanager
 import numpy as np
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from diffusion.checkpoint import DEFAULT_CHECKPOINT, CheckpointUnusable
+from diffusion.encoders import Encoders
 from diffusion.fusion import fuse
 from diffusion.guidance import Guidance
 from diffusion.model import ProductDiffusion
+from diffusion.pretrained import load_pretrained
 from diffusion.samplers import plan_euler
 from features.definitions import Lifetimes
 from features.prepare import prepare_world
@@ -25,7 +29,7 @@ from features.store import StoreConfig, StoreMissing
 from features.vector import FingerprintMismatch
 from server import logs
 from server.commands.serve import Built, StartFailed
-from server.configuration import Configuration, EngineSlice, FeaturesSlice
+from server.configuration import Configuration, EngineSlice, FeaturesSlice, ModelSlice
 from server.core import ModelCard
 from server.metrics import Metrics
 from server.pipeline import Pipeline
@@ -77,7 +81,33 @@ def load_model(configuration: Configuration) -> ProductDiffusion:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     folder = configuration.model.checkpoint or DEFAULT_CHECKPOINT
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    return ProductDiffusion.load(folder, device, choose_dtype(settings.dtype, device))
+    model = ProductDiffusion.load(folder, device, choose_dtype(settings.dtype, device))
+    if configuration.model.image_encoder:
+        return swap_encoders(model, load_encoders(configuration.model, device))
+    return model
+
+
+def load_encoders(settings: ModelSlice, device: str = "cpu") -> Encoders:
+    """Those that are configured, else the model's own. Raises CheckpointUnusable."""
+    if settings.image_encoder and settings.text_encoder:
+        return load_pretrained(settings.image_encoder, settings.text_encoder, device)
+    folder = settings.checkpoint or DEFAULT_CHECKPOINT
+    try:
+        return Encoders.load(folder / "encoders", device)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise CheckpointUnusable(f"{folder} has no encoders that load: {error}") from error
+
+
+def swap_encoders(model: ProductDiffusion, encoders: Encoders) -> ProductDiffusion:
+    """The model reading other vectors. Raises CheckpointUnusable where they don't fit in."""
+    wanted = model.transformer.config.embedding_width
+    if encoders.width != wanted:
+        raise CheckpointUnusable(
+            f"the configured encoders make vectors of {encoders.width} numbers, but the generator "
+            f"{model.name} reads {wanted}: choose encoders of that width, or train it with these"
+        )
+    digest = hashlib.sha256(f"{model.digest} {encoders.digest}".encode()).hexdigest()[:16]
+    return ProductDiffusion(model.autoencoder, model.transformer, encoders, model.name, digest)
 
 
 def choose_dtype(name: str, device: str) -> torch.dtype:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from diffusion.checkpoint import DEFAULT_CHECKPOINT
+from diffusion.checkpoint import CheckpointUnusable
 from diffusion.encoders import Encoders
 from features.catalogue_rows import CatalogueUnreadable
 from features.ingest import ingest as ingest_catalogue
@@ -13,7 +13,7 @@ from features.prepare import prepare_world
 from features.store import StoreConfig
 from features.vector import FingerprintMismatch
 from server import logs
-from server.commands.building import store_config
+from server.commands.building import load_encoders, store_config
 from server.configuration import Configuration
 
 
@@ -21,13 +21,12 @@ def ingest(configuration: Configuration, catalogue: Path | None, is_strict: bool
     """The exit status: 1 where nothing was written, or anything left out although `is_strict`."""
     logs.configure_logs(configuration.logging.format, configuration.logging.level)
     store = store_config(configuration.features)
-    checkpoint = configuration.model.checkpoint or DEFAULT_CHECKPOINT
     try:
-        encoders = Encoders.load(checkpoint / "encoders")
+        encoders = load_encoders(configuration.model)
         if catalogue is None:
             return _ingest_world(store, encoders)
         return _ingest_shop(catalogue, store, encoders, is_strict)
-    except (CatalogueUnreadable, FingerprintMismatch, OSError) as error:
+    except (CatalogueUnreadable, CheckpointUnusable, FingerprintMismatch, OSError) as error:
         print(f"ingest: {error}", file=sys.stderr)
         return 1
 

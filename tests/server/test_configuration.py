@@ -4,7 +4,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from server.configuration import Configuration, EngineSlice, ServerSlice, settings
+from server.configuration import Configuration, EngineSlice, ModelSlice, ServerSlice, settings
 
 
 def test_the_defaults_hold_and_the_environment_does_not_enter_by_itself(monkeypatch):
@@ -38,6 +38,14 @@ def test_every_setting_is_explained_and_every_number_has_a_range():
 def test_buckets_are_positive_and_rising(buckets):
     with pytest.raises(ValidationError):
         EngineSlice(buckets=buckets)
+
+
+def test_encoders_are_replaced_both_or_neither():
+    for given, missing in ({"image_encoder": "vit"}, "text_"), ({"text_encoder": "gpt2"}, "image_"):
+        with pytest.raises(ValidationError, match=f"{missing}encoder must be set, since"):
+            ModelSlice.model_validate(given)
+    assert ModelSlice(image_encoder="clip", text_encoder="clip").text_encoder == "clip"
+    assert not ModelSlice(image_encoder="", text_encoder="").image_encoder  # unset in a file
 
 
 def test_it_costs_no_heavy_import():

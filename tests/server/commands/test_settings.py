@@ -99,6 +99,11 @@ def test_a_wrong_value_is_told_with_its_key_and_what_is_allowed(monkeypatch, key
         assert f"allowed is {allowed}" in text
 
 
+def test_half_a_pair_of_encoders_is_told_with_the_half_that_is_missing():
+    told = "model.text_encoder must be set, since image_encoder = vit"
+    assert refusal({"model.image_encoder": "vit"}) == told
+
+
 def test_all_wrong_values_are_told_at_once():
     text = refusal({"server.port": "x", "drain.grace_s": "-1", "model.default_steps": "0"})
     assert [line.split(" ")[0] for line in text.splitlines()] == [
