@@ -6,12 +6,12 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.t
 STAMP := .venv/.installed
 PROTOS := $(sort $(wildcard protos/etalage/v1/*.proto))
 STUBS := clients/python
-BENCHMARKS := features
+BENCHMARKS := features evaluation
 
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check stubs dataset train bench clean
+.PHONY: help setup demo serve test check stubs dataset train evaluate bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,8 +59,18 @@ dataset: setup  ## fetch the four artists' sets and render catalogue and artwork
 	npm install --silent --no-audit --no-fund --prefix $(NPM) $$($(PY) -m features.world.build --packages)
 	$(PY) -m features.world.build --npm $(NPM) --artworks $(ARTWORKS)
 
+CHECKPOINT := out/checkpoint
+TRAINING := $(PY) -m diffusion.training --artworks $(ARTWORKS) --run out/train --out $(CHECKPOINT) \
+  --yardsticks out/yardsticks --clicks out/train/clicks.parquet $(TRAINING_OPTIONS)
+
 train: setup  ## train the embedded model into out/checkpoint; needs make dataset
-	$(PY) -m diffusion.training --artworks $(ARTWORKS) --run out/train --out out/checkpoint
+	$(TRAINING) encoders autoencoder judge
+	$(PY) -m features.simulate --shoppers 5000 --creatives 2048 --seed 7 --home out/train/home --checkpoint $(CHECKPOINT)
+	$(PY) -m features.training_set --home out/train/home --checkpoint $(CHECKPOINT) --out out/train/clicks.parquet
+	$(TRAINING) generator baseline
+
+evaluate: setup  ## how well the shipped model personalizes; out/evaluation/report.html
+	$(PY) -m benchmarks.evaluation
 
 bench: setup  ## run all benchmarks; JSON under out/bench/
 	for name in $(BENCHMARKS); do $(PY) -m benchmarks.$$name || exit 1; done

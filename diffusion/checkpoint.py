@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "default"
+EVALUATION = "evaluation.json"
+"""What `make evaluate` found of the checkpoint that it lies in."""
 
 
 class CheckpointUnusable(RuntimeError):
@@ -15,7 +17,8 @@ class CheckpointUnusable(RuntimeError):
 def digest_folder(folder: Path) -> str:
     """SHA-256 over names and bytes of every weight and configuration file, first 16 hex digits."""
     sha = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors")):
+    files = (p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors"))
+    for path in sorted(path for path in files if path.name != EVALUATION):
         sha.update(path.relative_to(folder).as_posix().encode())
         sha.update(path.read_bytes())
     return sha.hexdigest()[:16]

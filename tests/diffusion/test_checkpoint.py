@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from diffusion.checkpoint import DEFAULT_CHECKPOINT, digest_folder
+from diffusion.checkpoint import DEFAULT_CHECKPOINT, EVALUATION, digest_folder
 
 
 def write(folder, **files):
@@ -38,12 +38,23 @@ def test_what_lies_beside_does_not_count(tmp_path):
     before = digest_folder(folder)
     (folder / "README.md").write_text("notes")
     (folder / "curve.csv").write_text("1,2")
+    (folder / EVALUATION).write_text("{}")
     assert digest_folder(folder) == before
 
 
 def test_the_embedded_checkpoint_is_whole():
     parts = {path.name for path in DEFAULT_CHECKPOINT.iterdir()}
     assert {"model_index.json", "encoders", "autoencoder", "transformer"} <= parts
+
+
+def test_the_figures_in_the_embedded_checkpoint_are_its_own():
+    report = json.loads((DEFAULT_CHECKPOINT / EVALUATION).read_text())
+    assert report["facts"]["model"] == digest_folder(DEFAULT_CHECKPOINT)
+
+
+def test_the_embedded_checkpoint_takes_no_more_room_than_was_promised():
+    files = (path for path in DEFAULT_CHECKPOINT.rglob("*") if path.is_file())
+    assert sum(path.stat().st_size for path in files) <= 64 * 2**20
 
 
 def test_the_embedded_checkpoint_names_no_place_on_the_machine_that_trained_it():
