@@ -13,6 +13,10 @@ from diffusion.denoiser import Conditions
 from diffusion.guidance import Given
 from diffusion.transformer import TASKS
 
+CERTAINTY = 1.4
+"""An embedding's length says how sure it is. Taken for this much surer, a taste is followed more
+often (palette 80 → 84, setting 84 → 88 of 100 pictures) at no further forward row."""
+
 Vector = NDArray[np.float32]
 
 
@@ -38,7 +42,7 @@ def fuse(product: ProductCondition, shopper: Vector | None, task: str) -> dict[G
         "title": torch.tensor(product.title_embedding, device=device)[None],
         "task": torch.tensor([TASKS.index(task)], device=device),
     }
-    somebody = torch.tensor(taste, device=device)[None]
+    somebody = CERTAINTY * torch.tensor(taste, device=device)[None]
     nobody = torch.zeros_like(somebody)
     return {
         given: {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.fusion import ProductCondition, fuse
+from diffusion.fusion import CERTAINTY, ProductCondition, fuse
 from diffusion.guidance import Given
 from diffusion.transformer import TASKS
 
@@ -25,7 +25,8 @@ def test_without_a_shopper_nothing_of_one_can_be_asked_for():
 def test_only_the_row_that_knows_both_holds_the_shopper():
     fused = fuse(PRODUCT, SHOPPER, "preserve")
     assert set(fused) == set(Given)
-    assert fused[Given.BOTH]["shopper"].tolist() == [[1, 2, 3, 4]]
+    surer = [CERTAINTY * number for number in (1, 2, 3, 4)]
+    assert fused[Given.BOTH]["shopper"][0].tolist() == pytest.approx(surer)
     for given in (Given.NOTHING, Given.PRODUCT):
         assert not fused[given]["shopper"].any()
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from diffusion.fusion import CERTAINTY
 from diffusion.guidance import Given, Guidance
 from diffusion.noise import MAX_SEED, derive_seed
 from diffusion.taste import embed_shopper
@@ -107,7 +108,7 @@ def test_every_way_to_the_generic_image_leads_to_the_same_rows(plan, fields, sho
 def test_strength_is_mapped_onto_the_capped_scale(plan, strength, scale):
     (row,) = plan(KNOWN, strength=strength)
     assert row.guidance == Guidance(1.0, scale)
-    assert row.conditions[Given.BOTH]["shopper"][0].numpy() == pytest.approx(TASTE)
+    assert row.conditions[Given.BOTH]["shopper"][0].numpy() == pytest.approx(CERTAINTY * TASTE)
 
 
 def test_last_clicks_move_the_shopper_towards_those_like_the_product(plan, product):
@@ -116,7 +117,7 @@ def test_last_clicks_move_the_shopper_towards_those_like_the_product(plan, produ
     clicked = replace(KNOWN, last_clicks=LastClicks(embeddings, weights))
     (row,) = plan(clicked)
     expected = embed_shopper(TASTE, embeddings, weights, product.condition.image_embedding)
-    assert row.conditions[Given.BOTH]["shopper"][0].numpy() == pytest.approx(expected)
+    assert row.conditions[Given.BOTH]["shopper"][0].numpy() == pytest.approx(CERTAINTY * expected)
     assert not np.allclose(expected, TASTE)
 
 
