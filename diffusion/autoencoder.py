@@ -18,6 +18,16 @@ from torch.nn import functional as F
 PATCH = 8
 
 
+def find_components(pixels: Tensor, side: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of all patches of pixels [n, 3, H, W]: mean [3·side²], components [count, 3·side²] and scale
+    [count], the root of each one's deviation: to divide by it goes half-way to white."""
+    patches = F.unfold(pixels, side, stride=side).transpose(1, 2).flatten(0, 1)
+    mean = patches.mean(dim=0)
+    _, deviations, components = torch.linalg.svd(patches - mean, full_matrices=False)
+    deviations = deviations[:count] / len(patches) ** 0.5
+    return mean, components[:count], deviations.sqrt() * deviations.mean().sqrt()
+
+
 class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -63,16 +73,10 @@ class Autoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def fit_projection(self, pixels: Tensor) -> None:
         """Sets projection and its inverse to the principal components of pixels [n, 3, H, W].
 
-        A component is divided by the root of its deviation: half-way to white, so that a loss over
-        latents still cares most for what the eye sees first.
+        Only half-way to white, so that a loss over latents still cares most for what the eye sees
+        first.
         """
-        patches = F.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2).flatten(0, 1)
-        mean = patches.mean(dim=0)
-        _, deviations, components = torch.linalg.svd(patches - mean, full_matrices=False)
-        count = self.project.out_channels
-        deviations = deviations[:count] / len(patches) ** 0.5
-        components = components[:count]
-        scale = deviations.sqrt() * (deviations.mean() ** 0.5)
+        mean, components, scale = find_components(pixels, PATCH, self.project.out_channels)
         rows = components / scale[:, None]
         self.project.weight.copy_(rows.view_as(self.project.weight))
         cast(Tensor, self.project.bias).copy_(-rows @ mean)

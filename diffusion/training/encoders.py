@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast, ViTConfig, ViTModel
 
+from diffusion.autoencoder import find_components
 from diffusion.encoders import MAX_TOKENS, DualEncoder
 from diffusion.scenes import PALETTES, SETTINGS
 from diffusion.training.corpus import ARTWORKS, NATURAL, TREATED_ARTWORKS, Corpus, Product
@@ -216,11 +217,8 @@ def fit_patches(vit: ViTModel, pixels: Tensor) -> None:
     rotation: it need not learn first that there is more to a patch than its mean."""
     projection = vit.embeddings.patch_embeddings.projection
     side, width = vit.config.patch_size, vit.config.hidden_size
-    patches = F.unfold(pixels, side, stride=side).transpose(1, 2).flatten(0, 1)
-    mean = patches.mean(dim=0)
-    _, deviations, components = torch.linalg.svd(patches - mean, full_matrices=False)
-    deviations = deviations[:width] / len(patches) ** 0.5
-    rows = components[:width] / (deviations.sqrt() * deviations.mean().sqrt())[:, None]
+    mean, components, scale = find_components(pixels, side, width)
+    rows = components / scale[:, None]
     rows = torch.linalg.qr(torch.randn(width, len(rows)))[0] @ rows
     projection.weight.copy_(rows.view_as(projection.weight))
     projection.bias.copy_(-rows @ mean)
