@@ -42,13 +42,17 @@ def seconds(default: float, text: str, **limits: Any) -> Any:
 
 
 def _split(value: object) -> object:
-    return value.split(",") if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value.split(",") if value else []
+    return value
 
 
 def _parse(value: object) -> object:
     return json.loads(value) if isinstance(value, str) else value
 
 
+_DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
+Device = Annotated[str, Field(pattern=_DEVICE)]
 FeastSettings = Annotated[dict[str, JsonValue], NoDecode, BeforeValidator(_parse)]
 """As in Feast's own feature_store.yaml; JSON in flags and in the environment."""
 
@@ -88,13 +92,17 @@ class ServerSlice(Slice):
         ge=0,
         le=1024 * 1024 * MEBIBYTE,
     )
+    tombstone_s: float = seconds(
+        30.0, "how long a cancelled request_id is refused; 0: not at all", ge=0, le=3600
+    )
 
 
 class EngineSlice(Slice):
     """How the sampling engine batches and computes."""
 
-    device: str = setting(
-        "auto", "where to sample; auto: cuda if there is one", pattern=r"^(auto|cpu|cuda(:\d+)?)$"
+    device: str = setting("auto", "where to sample; auto: cuda if there is one", pattern=_DEVICE)
+    devices: Annotated[tuple[Device, ...], NoDecode, BeforeValidator(_split)] = setting(
+        (), "one engine on each of these, which share the load; empty: on engine.device alone"
     )
     dtype: Literal["auto", "float32", "bfloat16"] = setting("auto", "number format of the denoiser")
     compile: bool = setting(False, "compile the denoiser for each bucket before serving")
@@ -116,6 +124,25 @@ class EngineSlice(Slice):
         30.0, "a row that has waited this long goes before earlier deadlines", gt=0, le=3600
     )
 
+    max_reuse_error: float = setting(
+        0.1,
+        "largest estimated relative error of a reused prediction, for requests that allow reuse; "
+        "0 turns it off",
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+    )
+    strict: bool = setting(
+        False, "always the same bucket: bytes are identical whatever shares the batch"
+    )
+    shared_latents_bytes: int = setting(
+        64 * MEBIBYTE,
+        "latents kept for later rows that walk the same way; 0: nothing is kept",
+        "bytes",
+        ge=0,
+        le=1024 * 1024 * MEBIBYTE,
+    )
+
     @field_validator("buckets")
     @classmethod
     def _rise(cls, buckets: tuple[int, ...]) -> tuple[int, ...]:
@@ -130,6 +157,9 @@ class ModelSlice(Slice):
     """Which model answers, and what it does where a request is silent."""
 
     checkpoint: Path | None = setting(None, "folder of the model; unset: the embedded one")
+    fast_checkpoint: Path | None = setting(
+        None, "folder of a few-step student, served as model `fast`; unset: the embedded one"
+    )
     image_encoder: str | None = setting(
         None,
         "folder or hub name of a transformers checkpoint that sees pictures; unset: the model's",
@@ -139,6 +169,9 @@ class ModelSlice(Slice):
     )
     default_steps: int = setting(
         20, "sampling steps of a request that names none", "steps", ge=1, le=100
+    )
+    min_steps: int = setting(
+        4, "floor of the steps where a deadline takes some", "steps", ge=1, le=100
     )
     sampler: Literal["euler", "heun", "dpmpp_2m"] = setting(
         "euler", "sampler of a request that names none"

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 """uint8 [height, width, 3], sRGB."""
 
+QUALITY, FAST = "quality", "fast"
+"""Names of models; the first is the default where there is nothing else."""
+
 
 class Mode(Enum):
     PRESERVE = "preserve"
@@ -22,6 +25,13 @@ class SamplerName(Enum):
     EULER = "euler"
     HEUN = "heun"
     DPMPP_2M = "dpmpp_2m"
+
+
+class Sigmas(Enum):
+    """At which noise levels a sampler stops."""
+
+    UNIFORM = "uniform"
+    KARRAS = "karras"
 
 
 class ImageFormat(Enum):
@@ -44,6 +54,15 @@ class Arm(Enum):
 class Source(Enum):
     GENERATED = "generated"
     CACHE = "cache"
+    ORIGINAL = "original"
+
+
+class Degradation(Enum):
+    """What was given up for a deadline, where the request allowed it."""
+
+    NONE = "none"
+    FEWER_STEPS = "fewer_steps"
+    NEAREST_TASTE = "nearest_taste"
     ORIGINAL = "original"
 
 
@@ -82,6 +101,7 @@ class ImageRequest:
 
     `None` stands for the server's default wherever zero is a value. `deadline_s` is a point on the
     monotonic clock; `strength` runs from 0 to 1 and is mapped onto the capped shopper scale.
+    `sigmas` of None are the model's own. In a slate products share one seed.
     """
 
     product: str | InlineProduct
@@ -100,6 +120,10 @@ class ImageRequest:
     arm: Arm | None = None
     preview_side: int = 0
     deadline_s: float | None = None
+    model: str = ""
+    sigmas: Sigmas | None = None
+    reuse_predictions: bool = False
+    is_slate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +155,10 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
-    """The images of one request and how they came about; `timings_s` is in the order of the way."""
+    """The images of one request and how they came about; `timings_s` is in the order of the way.
+
+    `num_forward_rows` were spent on these images; `num_shared_steps` were taken over from others.
+    """
 
     images: tuple[EncodedImage, ...]
     source: Source
@@ -142,6 +169,9 @@ class ImageResult:
     steps: int
     timings_s: Mapping[str, float]
     request_id: str = ""
+    degradation: Degradation = Degradation.NONE
+    num_forward_rows: int = 0
+    num_shared_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ EtalageError
 ├── Overloaded           come back after `retry_after_s`
 ├── Unavailable          a part that the request needs is down, or the server is stopping
 ├── DeadlineExceeded     it could not be, or was not, done in time
+├── Cancelled            somebody asked for that, by the request's id
 └── SamplingFailed       this row broke; its batch mates did not
 """
 
@@ -63,6 +64,14 @@ class Unavailable(EtalageError):
 
 class DeadlineExceeded(EtalageError):
     reason = "DEADLINE_EXCEEDED"
+
+
+class Cancelled(EtalageError):
+    reason = "CANCELLED"
+
+    def __init__(self, message: str, reason: str = reason) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class SamplingFailed(EtalageError):

@@ -87,7 +87,7 @@ def allowed(field: FieldInfo) -> str:
     if patterns := _limits(field, "pattern"):
         return f"text that matches {patterns[0]}"
     if get_origin(kind) is tuple:
-        return f"whole numbers{unit}, parted by commas"
+        return f"{_allowed_part(get_args(kind)[0], unit)}, parted by commas"
     if get_origin(kind) is dict:
         return "a mapping as in Feast's feature_store.yaml, in a flag as JSON"
     if kind is int or kind is float:
@@ -97,6 +97,13 @@ def allowed(field: FieldInfo) -> str:
         highest = "".join(f" to {_show(bound)}" for bound in _limits(field, "le"))
         return f"{number}{unit}{lowest}{above}{highest}"
     return "true or false" if kind is bool else "text" if kind is str else "a path"
+
+
+def _allowed_part(kind: Any, unit: str) -> str:
+    if kind is int:
+        return f"whole numbers{unit}"
+    patterns = [pattern for field in get_args(kind)[1:] for pattern in _limits(field, "pattern")]
+    return f"texts that match {patterns[0]}"
 
 
 def _limits(field: FieldInfo, name: str) -> list[Any]:
@@ -109,10 +116,10 @@ def _show(value: object) -> str:
         return "unset"
     if isinstance(value, bool):
         return str(value).lower()
+    if value in ({}, ()):
+        return "empty"
     if isinstance(value, tuple):
         return ",".join(map(str, value))
-    if value == {}:
-        return "empty"
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 

@@ -2,7 +2,7 @@
 
 listening    the server: ports, health, reflection, the way to open and to close
 interceptor  around each call: its id, log line, metrics and errors; admission: the gate
-images       the three methods
+images       the four methods
 wire         bytes -> messages; validation: every wrong field; locales, packshots: two long checks
 messages     messages -> the core's nouns, and back
 answers      through the pipeline, or from an earlier answer; updates: progress for slow readers

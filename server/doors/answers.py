@@ -71,6 +71,11 @@ class Answers:
         self._repeats.check(*repeat)
         return repeat
 
+    def knows(self, kind: str, request_id: str, count: int = 1) -> bool:
+        """Whether any of the `count` answers of the request is there or on its way."""
+        name = f"{kind} {request_id}"
+        return any(self._repeats.knows(name, number) for number in range(count))
+
     async def answer(
         self,
         request: ImageRequest,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,8 +16,9 @@ import grpc
 
 from etalage.v1 import images_pb2 as pb
 from server import logs
+from server.cancellation import Cancellations
 from server.configuration import ServerSlice
-from server.core import ImageRequest, ImageResult, SamplerName
+from server.core import QUALITY, ImageRequest, ImageResult, SamplerName
 from server.doors import wire
 from server.doors.answers import Answers, Generator, Repeat, ResultObserver
 from server.doors.messages import (
@@ -29,13 +30,20 @@ from server.doors.messages import (
 from server.doors.packshots import find_fault
 from server.doors.status import code_of, is_expected, message_of, reason_of
 from server.doors.updates import Updates
-from server.doors.validation import check_image, check_slate, check_stream
+from server.doors.validation import (
+    MAX_SLATE,
+    check_cancel,
+    check_image,
+    check_slate,
+    check_stream,
+)
 from server.errors import InvalidRequest, Violation
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["ImageService"].full_name
 METHODS = tuple(
     f"{SERVICE}/{method.name}" for method in pb.DESCRIPTOR.services_by_name["ImageService"].methods
 )
+CANCEL = f"{SERVICE}/CancelImage"
 
 _NUM_WORKERS = 2  # threads for packshots, which take long to decode and to digest
 
@@ -51,14 +59,19 @@ class ImageService:
         settings: ServerSlice,
         observer: ResultObserver,
         sampler: SamplerName = SamplerName.EULER,
+        models: Sequence[str] = (QUALITY,),
     ) -> None:
         self._max_bytes = settings.max_message_bytes
-        self._sampler = sampler
+        self._sampler, self._models = sampler, tuple(models)
+        self._cancellations = Cancellations(settings.tombstone_s)
         self._workers = ThreadPoolExecutor(_NUM_WORKERS, thread_name_prefix="door")
         self._answers = Answers(settings, observer, self._workers)
 
-    def attach(self, pipeline: Generator) -> None:
+    def attach(self, pipeline: Generator, models: Sequence[str] | None = None) -> None:
+        """`models` are the names that requests may ask for, where they are others than before."""
         self._answers.attach(pipeline)
+        if models is not None:
+            self._models = tuple(models)
 
     def close(self) -> None:
         self._workers.shutdown(wait=False, cancel_futures=True)
@@ -80,16 +93,22 @@ class ImageService:
                     self.generate_slate,
                     response_serializer=pb.GenerateSlateResponse.SerializeToString,
                 ),
+                "CancelImage": grpc.unary_unary_rpc_method_handler(
+                    self.cancel_image,
+                    response_serializer=pb.CancelImageResponse.SerializeToString,
+                ),
             },
         )
 
     async def generate_image(self, data: bytes, context: Context) -> pb.GenerateImageResponse:
         image = wire.parse(pb.GenerateImageRequest, data, self._max_bytes)
         _bind(image.request_id, image.user_id)
-        await self._check_image(image, check_image(image), wire.has_both_products(data))
+        violations = check_image(image, models=self._models)
+        await self._check_image(image, violations, wire.has_both_products(data))
         request = request_from_proto(image, deadline_s=_deadline_s(context), sampler=self._sampler)
         repeat = await self._answers.recognize("image", image.request_id, image)
-        result = await self._answers.answer(request, repeat)
+        with self._cancellations.running(_name(image.request_id)) as run:
+            result = await run.start(self._answers.answer(request, repeat))
         return result_to_proto(result, image.request_id)
 
     async def stream_image(
@@ -99,7 +118,7 @@ class ImageService:
         image = message.image
         _bind(image.request_id, image.user_id)
         has_both = wire.has_both_products_inside(data, pb.StreamImageRequest.IMAGE_FIELD_NUMBER)
-        await self._check_image(image, check_stream(message), has_both, "image.")
+        await self._check_image(image, check_stream(message, self._models), has_both, "image.")
         request = request_from_proto(
             image,
             deadline_s=_deadline_s(context),
@@ -108,37 +127,51 @@ class ImageService:
         )
         repeat = await self._answers.recognize("image", image.request_id, image)
         updates = Updates()
-        answering = asyncio.create_task(
-            self._answers.answer(request, repeat, on_event=updates.tell)
-        )
-        answering.add_done_callback(updates.wake)
-        try:
-            async for update in _follow(updates, answering):
-                yield update
-            yield pb.StreamImageResponse(
-                result=result_to_proto(answering.result(), image.request_id)
-            )
-        finally:
-            await _cancel([answering])
+        with self._cancellations.running(_name(image.request_id)) as run:
+            answering = run.start(self._answers.answer(request, repeat, on_event=updates.tell))
+            answering.add_done_callback(updates.wake)
+            try:
+                async for update in _follow(updates, answering):
+                    yield update
+                yield pb.StreamImageResponse(
+                    result=result_to_proto(answering.result(), image.request_id)
+                )
+            finally:
+                await _cancel(run.tasks)
 
     async def generate_slate(
         self, data: bytes, context: Context
     ) -> AsyncIterator[pb.GenerateSlateResponse]:
         slate = wire.parse(pb.GenerateSlateRequest, data, self._max_bytes)
         _bind(slate.request_id, slate.template.user_id)
-        _refuse(check_slate(slate))
+        _refuse(check_slate(slate, self._models))
         repeat = await self._answers.recognize("slate", slate.request_id, slate)
         requests = slate_from_proto(slate, deadline_s=_deadline_s(context), sampler=self._sampler)
-        # All at once: their features are read together, and the engine decides who goes first.
-        answering = [
-            asyncio.create_task(self._fill_slot(rank, request, repeat))
-            for rank, request in enumerate(requests)
-        ]
-        try:
-            for ready in asyncio.as_completed(answering):
-                yield await ready
-        finally:
-            await _cancel(answering)
+        with self._cancellations.running(_name(slate.request_id)) as run:
+            # All at once: their features are read together, and the engine decides who goes first.
+            for rank, request in enumerate(requests):
+                run.start(self._fill_slot(rank, request, repeat))
+            try:
+                for ready in asyncio.as_completed(run.tasks):
+                    yield await ready
+            finally:
+                await _cancel(run.tasks)
+
+    async def cancel_image(self, data: bytes, context: Context) -> pb.CancelImageResponse:
+        message = wire.parse(pb.CancelImageRequest, data, self._max_bytes)
+        request_id = message.request_id
+        _bind(request_id, "")
+        _refuse(check_cancel(message))
+
+        def is_answered() -> bool:
+            knows = self._answers.knows
+            return knows("image", request_id) or knows("slate", request_id, MAX_SLATE)
+
+        outcome = self._cancellations.cancel(request_id, is_answered)
+        log.info("cancelled", count=outcome.num_cancelled, remembered=outcome.is_remembered)
+        return pb.CancelImageResponse(
+            num_cancelled=outcome.num_cancelled, is_remembered=outcome.is_remembered
+        )
 
     async def _fill_slot(
         self, rank: int, request: ImageRequest, repeat: Repeat | None
@@ -200,6 +233,11 @@ async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
 def _bind(request_id: str, user_id: str) -> None:
     is_good = 0 < len(request_id) <= 128 and request_id.isprintable()
     logs.bind_request(request_id if is_good else logs.current_request_id(), user_id)
+
+
+def _name(request_id: str) -> str:
+    """By what a call can be cancelled: its own id, or the one that the server told."""
+    return request_id or logs.current_request_id()
 
 
 def _refuse(violations: Iterable[Violation]) -> None:

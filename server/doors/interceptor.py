@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -44,12 +44,18 @@ class _Call:
 
 
 class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Guards the methods of `service`, full name with a slash in front of each method's."""
+    """Guards the methods of `service`, full name with a slash in front of each method's.
 
-    def __init__(self, service: str, gate: Gate, metrics: Metrics) -> None:
+    Those that are `free` pass the gate unseen: they make room where there is none.
+    """
+
+    def __init__(
+        self, service: str, gate: Gate, metrics: Metrics, free: Collection[str] = ()
+    ) -> None:
         self._prefix = f"{service}/"
         self._gate = gate
         self._metrics = metrics
+        self._free = frozenset(free)
 
     async def intercept_service(
         self, continuation: Callable[..., Awaitable[Handler]], handler_call_details: Any
@@ -103,8 +109,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         failure: Exception | None = None
         code = "OK"
         try:
-            self._gate.enter()
-            call.is_inside = True
+            if method not in self._free:
+                self._gate.enter()
+                call.is_inside = True
             yield call
         except asyncio.CancelledError:
             # Always raised again: a handler that swallows it leaks memory in gRPC (grpc#43360).

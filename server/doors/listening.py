@@ -18,7 +18,7 @@ from server.configuration import DrainSlice, ModelSlice, ServerSlice
 from server.core import SamplerName
 from server.doors.admission import Gate, State
 from server.doors.answers import Generator
-from server.doors.images import SERVICE, ImageService
+from server.doors.images import CANCEL, SERVICE, ImageService
 from server.doors.interceptor import RequestInterceptor
 from server.metrics import Metrics
 
@@ -56,7 +56,7 @@ class Door:
         self._health = HealthServicer()
         self._is_serving = False
         self._server = grpc.aio.server(
-            interceptors=[RequestInterceptor(SERVICE, self._gate, metrics)],
+            interceptors=[RequestInterceptor(SERVICE, self._gate, metrics, (CANCEL,))],
             options=server_options(settings),
             # A far-out net, since it refuses health checks as well; the gate does the work.
             maximum_concurrent_rpcs=4 * settings.max_in_flight + 1024,
@@ -79,9 +79,9 @@ class Door:
         await self._server.start()
         return port
 
-    async def open(self, pipeline: Generator) -> None:
-        """Let requests in."""
-        self._service.attach(pipeline)
+    async def open(self, pipeline: Generator, models: Sequence[str] | None = None) -> None:
+        """Let requests in; `models` are the names that they may ask for, "quality" by default."""
+        self._service.attach(pipeline, models)
         self._gate.state = State.OPEN
         await self.report(True)
 

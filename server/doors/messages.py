@@ -16,6 +16,7 @@ from etalage.v1 import images_pb2 as pb
 from server.core import (
     Arm,
     DeadlinePolicy,
+    Degradation,
     EncodedImage,
     ImageFormat,
     ImageRequest,
@@ -27,6 +28,7 @@ from server.core import (
     Progress,
     Reason,
     SamplerName,
+    Sigmas,
     Source,
 )
 
@@ -36,6 +38,7 @@ _SAMPLERS = {
     pb.SAMPLER_HEUN: SamplerName.HEUN,
     pb.SAMPLER_DPMPP_2M: SamplerName.DPMPP_2M,
 }
+_SIGMAS = {pb.SIGMAS_UNIFORM: Sigmas.UNIFORM, pb.SIGMAS_KARRAS: Sigmas.KARRAS}
 _FORMATS = {
     pb.IMAGE_FORMAT_PNG: ImageFormat.PNG,
     pb.IMAGE_FORMAT_WEBP: ImageFormat.WEBP,
@@ -50,6 +53,12 @@ _SOURCES: dict[Source, Any] = {
 }
 _REASONS: dict[Reason, Any] = {
     reason: pb.Personalization.Reason.Value(f"REASON_{reason.name}") for reason in Reason
+}
+_DEGRADATIONS: dict[Degradation, Any] = {
+    Degradation.NONE: pb.DEGRADATION_UNSPECIFIED,
+    Degradation.FEWER_STEPS: pb.DEGRADATION_FEWER_STEPS,
+    Degradation.NEAREST_TASTE: pb.DEGRADATION_NEAREST_TASTE,
+    Degradation.ORIGINAL: pb.DEGRADATION_ORIGINAL,
 }
 _SAMPLERS_BACK = {sampler: number for number, sampler in _SAMPLERS.items()}
 
@@ -79,6 +88,9 @@ def request_from_proto(
         arm=Arm(request.experiment.arm) if request.HasField("experiment") else None,
         preview_side=preview_side,
         deadline_s=deadline_s,
+        model=request.model,
+        sigmas=_SIGMAS.get(request.sigmas),
+        reuse_predictions=request.reuse_predictions,
     )
 
 
@@ -88,7 +100,9 @@ def slate_from_proto(
     """One request for each product, in the order of their ranks."""
     shared = request_from_proto(slate.template, deadline_s=deadline_s, sampler=sampler)
     for product_id in slate.product_ids:
-        yield dataclasses.replace(shared, product=product_id, request_id=slate.request_id)
+        yield dataclasses.replace(
+            shared, product=product_id, request_id=slate.request_id, is_slate=True
+        )
 
 
 def result_to_proto(result: ImageResult, request_id: str) -> pb.GenerateImageResponse:
@@ -103,6 +117,9 @@ def result_to_proto(result: ImageResult, request_id: str) -> pb.GenerateImageRes
             for stage, seconds in result.timings_s.items()
         ],
         request_id=request_id,
+        degradation=_DEGRADATIONS[result.degradation],
+        num_forward_rows=result.num_forward_rows,
+        num_shared_steps=result.num_shared_steps,
     )
     if result.model is not None:
         response.model.CopyFrom(pb.Model(name=result.model.name, digest=result.model.digest))

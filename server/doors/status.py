@@ -2,7 +2,8 @@
 
 Every status carries exactly one ErrorInfo of domain "etalage"; INVALID_ARGUMENT carries a
 BadRequest, RESOURCE_EXHAUSTED and UNAVAILABLE carry a RetryInfo and tell the client when to come
-back. What is not in the table is INTERNAL, and none of its text leaves the server.
+back, CANCELLED tells it never to. What is not in the table is INTERNAL, and none of its text leaves
+the server.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ PUSHBACK = "grpc-retry-pushback-ms"
 DETAILS = "grpc-status-details-bin"
 UNEXPECTED = "the server failed unexpectedly; its log has the cause under the request id"
 
+_NEVER = "-1"  # clients try CANCELLED again, which of a stopping server is right
 _UNREAD = "the product's features can't be read now"
 
 _CODES: tuple[tuple[type[Exception], StatusCode], ...] = (
@@ -34,6 +36,7 @@ _CODES: tuple[tuple[type[Exception], StatusCode], ...] = (
     (errors.Unavailable, StatusCode.UNAVAILABLE),
     (FeaturesUnavailable, StatusCode.UNAVAILABLE),
     (errors.DeadlineExceeded, StatusCode.DEADLINE_EXCEEDED),
+    (errors.Cancelled, StatusCode.CANCELLED),
     (errors.SamplingFailed, StatusCode.INTERNAL),
 )
 _FOREIGN_REASONS: dict[type[Exception], str] = {
@@ -93,6 +96,8 @@ def trailers_of(error: BaseException, request_id: str = "") -> tuple[tuple[str, 
     ]
     if (pause_s := retry_after_s(error)) is not None:
         trailers.append((PUSHBACK, str(max(1, round(pause_s * 1000)))))
+    elif isinstance(error, errors.Cancelled):
+        trailers.append((PUSHBACK, _NEVER))
     return tuple(trailers)
 
 

@@ -7,17 +7,18 @@ because that takes long.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from google.protobuf.message import Message
 
 from etalage.v1 import images_pb2 as pb
-from server.core import Arm
+from server.core import QUALITY, Arm
 from server.doors.locales import is_language_tag
 from server.errors import Violation
 
 Violations = Iterator[Violation]
+Models = Collection[str]
 
 MAX_REQUEST_ID = 128
 MAX_ID = 256
@@ -30,19 +31,31 @@ MAX_SLATE = 100
 _MAX_SEED = 2**64 - 1
 
 
-def check_image(request: pb.GenerateImageRequest, at: str = "") -> Violations:
-    """Wrong fields of what to make; `at` is where it lies in the whole message, e.g. "image."."""
+def check_image(
+    request: pb.GenerateImageRequest, at: str = "", models: Models = (QUALITY,)
+) -> Violations:
+    """Wrong fields of what to make; `at` is where it lies in the whole message, e.g. "image.".
+
+    `models` are the names that the server knows.
+    """
     yield from _check_product(request, at)
     yield from _check_text(request.request_id, MAX_REQUEST_ID, f"{at}request_id")
     yield from _check_options(request, at)
+    yield from _check_model(request.model, models, at)
 
 
-def check_stream(request: pb.StreamImageRequest) -> Violations:
-    yield from check_image(request.image, "image.")
+def check_stream(request: pb.StreamImageRequest, models: Models = (QUALITY,)) -> Violations:
+    yield from check_image(request.image, "image.", models)
     yield from _check_number(request, "preview_side", 0, 256)
 
 
-def check_slate(request: pb.GenerateSlateRequest) -> Violations:
+def check_cancel(request: pb.CancelImageRequest) -> Violations:
+    if not request.request_id:
+        yield Violation("request_id", "is empty; it says what to cancel")
+    yield from _check_text(request.request_id, MAX_REQUEST_ID, "request_id")
+
+
+def check_slate(request: pb.GenerateSlateRequest, models: Models = (QUALITY,)) -> Violations:
     yield from _check_text(request.request_id, MAX_REQUEST_ID, "request_id")
     yield from _check_ranking(request.product_ids)
     template = request.template
@@ -54,6 +67,7 @@ def check_slate(request: pb.GenerateSlateRequest) -> Violations:
     if template.HasField("num_images") and template.num_images != 1:
         yield Violation("template.num_images", f"is {template.num_images}; must be 1 or unset")
     yield from _check_options(template, "template.", is_slate=True)
+    yield from _check_model(template.model, models, "template.")
 
 
 def _check_ranking(product_ids: Iterable[str]) -> Violations:
@@ -99,7 +113,7 @@ def _check_inline(product: pb.InlineProduct, at: str) -> Violations:
 
 def _check_options(request: pb.GenerateImageRequest, at: str, is_slate: bool = False) -> Violations:
     yield from _check_text(request.user_id, MAX_ID, f"{at}user_id")
-    for field in ("mode", "deadline_policy", "sampler"):
+    for field in ("mode", "deadline_policy", "sampler", "sigmas"):
         yield from _check_enum(request, field, at)
     if request.locale and not is_language_tag(request.locale):
         text = f"{request.locale[:40]!r} is no BCP 47 language tag such as 'pt-BR'"
@@ -117,6 +131,12 @@ def _check_options(request: pb.GenerateImageRequest, at: str, is_slate: bool = F
     if request.HasField("experiment") and request.experiment.arm not in arms:
         text = f"{request.experiment.arm[:40]!r} is none of {', '.join(arms)}"
         yield Violation(f"{at}experiment.arm", text)
+
+
+def _check_model(model: str, models: Models, at: str) -> Violations:
+    if model and model not in models:
+        text = f"{model[:40]!r} is none of this server's models: {', '.join(models)}"
+        yield Violation(f"{at}model", text)
 
 
 def _check_seed(request: pb.GenerateImageRequest, at: str) -> Violations:

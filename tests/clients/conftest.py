@@ -26,6 +26,11 @@ class SyncFace:
         with Client(server, **connection) as client:
             return list(client.slate(products, **call))
 
+    def cancel(self, server: str, request_id: Any, **options: Any) -> Any:
+        connection, call = _split(options)
+        with Client(server, **connection) as client:
+            return client.cancel(request_id, **call)
+
 
 class AsyncFace:
     def generate(self, server: str, product: Any, **options: Any) -> Any:
@@ -49,6 +54,14 @@ class AsyncFace:
             connection, call = _split(options)
             async with AsyncClient(server, **connection) as client:
                 return [item async for item in client.slate(products, **call)]
+
+        return asyncio.run(ask())
+
+    def cancel(self, server: str, request_id: Any, **options: Any) -> Any:
+        async def ask() -> Any:
+            connection, call = _split(options)
+            async with AsyncClient(server, **connection) as client:
+                return await client.cancel(request_id, **call)
 
         return asyncio.run(ask())
 

@@ -44,6 +44,9 @@ class ScriptedService(images_pb2_grpc.ImageServiceServicer):
         context.add_callback(self.freed.set)
         yield from self._answer(request, context)
 
+    def CancelImage(self, request, context):
+        return self._answer(request, context)
+
     def _answer(self, request, context):
         self.requests.append(request)
         answer = self.answers[min(len(self.requests), len(self.answers)) - 1]
@@ -97,6 +100,10 @@ def result_of(num_images: int = 1, **fields: Any) -> pb.GenerateImageResponse:
 
 def succeed(request: Any, context: grpc.ServicerContext) -> pb.GenerateImageResponse:
     return result_of(request_id=request.request_id)
+
+
+def cancel_one(request: Any, context: grpc.ServicerContext) -> pb.CancelImageResponse:
+    return pb.CancelImageResponse(num_cancelled=1, is_remembered=True)
 
 
 def sleep_until_cancelled(request: Any, context: grpc.ServicerContext) -> Any:

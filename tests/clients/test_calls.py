@@ -11,6 +11,7 @@ import etalage
 from etalage.v1 import images_pb2 as pb
 from tests.clients.scripted import (
     PIXEL,
+    cancel_one,
     fail,
     result_of,
     serve,
@@ -84,6 +85,19 @@ def test_a_large_packshot_is_tried_again_as_well(face):
     with serve(UNAVAILABLE, succeed) as (server, service):
         face.generate(server, product, retries=SWIFT)
     assert [len(r.inline_product.packshot) for r in service.requests] == [2_000_000] * 2
+
+
+def test_what_was_cancelled_by_its_id_is_not_tried_again(face):
+    gone = fail(grpc.StatusCode.CANCELLED, pushback_ms=-1)
+    with serve(gone, succeed) as (server, service), pytest.raises(etalage.Cancelled):
+        face.generate(server, "wrench", retries=SWIFT)
+    assert len(service.requests) == 1
+
+
+def test_a_cancel_is_tried_again_since_twice_is_as_good_as_once(face):
+    with serve(UNAVAILABLE, cancel_one) as (server, service):
+        assert face.cancel(server, "r-1", retries=SWIFT).num_cancelled == 1
+    assert [request.request_id for request in service.requests] == ["r-1", "r-1"]
 
 
 @pytest.mark.parametrize("verb", ["stream", "slate"])

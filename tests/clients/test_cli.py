@@ -15,6 +15,7 @@ from tests.clients.scripted import (
     INVALID,
     OVERLOADED,
     PIXEL,
+    cancel_one,
     fail,
     image_of,
     result_of,
@@ -48,6 +49,37 @@ def test_generate_writes_the_image_and_says_how_it_came_about(tmp_path):
     assert (sent.product_id, sent.user_id) == ("shoe", "u1")
     assert sent.HasField("seed") and sent.guidance.HasField("strength")
     assert sent.output.format == pb.IMAGE_FORMAT_WEBP  # by the name of the file
+
+
+def test_the_options_of_the_engine_and_the_id_are_sent(tmp_path):
+    with serve(succeed) as (server, service):
+        done = run("generate", "--product", "shoe", "--model", "fast", "--sigmas", "karras",
+                   "--reuse", "--request-id", "r-1", "-o", tmp_path / "a.png",
+                   "--server", server)  # fmt: skip
+    assert done.returncode == 0
+    sent = service.requests[0]
+    assert (sent.model, sent.sigmas, sent.request_id) == ("fast", pb.SIGMAS_KARRAS, "r-1")
+    assert sent.reuse_predictions
+
+
+def test_what_was_given_up_and_what_it_took_is_told(tmp_path):
+    late = {"degradation": pb.DEGRADATION_FEWER_STEPS, "num_forward_rows": 42,
+            "num_shared_steps": 7}  # fmt: skip
+    with serve(lambda request, context: result_of(**late)) as (server, _):
+        done = run("generate", "--product", "shoe", "-o", tmp_path / "a.png", "--server", server)
+    assert done.stdout.endswith(
+        "seed 7, degraded to fewer steps, 20 steps, 1002 ms, 42 forward rows, 7 steps shared\n"
+    )
+
+
+def test_cancel_says_what_it_did():
+    with serve(cancel_one, lambda *_: pb.CancelImageResponse()) as (server, service):
+        done = run("cancel", "r-1", "--server", server)
+        late = run("cancel", "r-2", "--server", server)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "r-1: 1 cancelled, refused for a while\n"
+    assert late.stdout == "r-2: 0 cancelled, its answer, if any, stays\n"
+    assert [request.request_id for request in service.requests] == ["r-1", "r-2"]
 
 
 def test_several_images_are_numbered(tmp_path):
@@ -127,6 +159,7 @@ def test_slate_fills_a_folder_by_rank_and_reports_what_failed(tmp_path):
         (fail(grpc.StatusCode.UNAVAILABLE, "stopping", -1), 4, "stopping [UNAVAILABLE]"),
         (fail(grpc.StatusCode.UNAUTHENTICATED, "who?"), 6, "who? [UNAUTHENTICATED]"),
         (fail(grpc.StatusCode.INTERNAL, "internal"), 1, "internal [INTERNAL]"),
+        (fail(grpc.StatusCode.CANCELLED, "by its id", -1), 7, "by its id [CANCELLED]"),
     ],
 )
 def test_errors_are_one_line_and_a_code(tmp_path, answer, code, said):
@@ -159,6 +192,8 @@ def test_help_explains_every_verb_and_exit_code():
     for verb in ("generate", "stream", "slate"):
         shown = run(verb, "--help").stdout
         assert "--server" in shown and "--strength" in shown
+    shown = run("cancel", "--help").stdout
+    assert "--server" in shown and "ID" in shown and "--strength" not in shown
 
 
 def test_the_module_runs_like_the_command():

@@ -7,7 +7,7 @@ import pytest
 from etalage import Client, InvalidArgument, Product
 from etalage import requests as builder
 from etalage.v1 import images_pb2 as pb
-from tests.clients.scripted import PIXEL, serve, succeed
+from tests.clients.scripted import PIXEL, cancel_one, serve, succeed
 
 
 def test_what_is_left_out_stays_unset(face):
@@ -19,7 +19,8 @@ def test_what_is_left_out_stays_unset(face):
     assert (sent.locale, sent.num_images, sent.user_id) == ("en", 1, "")
     for name in ("seed", "steps", "guidance", "output", "experiment"):
         assert not sent.HasField(name), name
-    assert sent.deadline_policy == sent.sampler == 0
+    assert sent.deadline_policy == sent.sampler == sent.sigmas == 0
+    assert (sent.model, sent.reuse_predictions) == ("", False)
 
 
 def test_explicit_zeros_are_sent_as_values(face):
@@ -51,6 +52,9 @@ def test_every_option_reaches_its_field(face):
             longest_side=256,
             deadline_policy="degrade",
             arm="generic",
+            model="fast",
+            sigmas="karras",
+            reuse=True,
             request_id="r-1",
         )
     expected = pb.GenerateImageRequest(
@@ -67,6 +71,9 @@ def test_every_option_reaches_its_field(face):
         deadline_policy=pb.DEADLINE_POLICY_DEGRADE,
         experiment=pb.ExperimentOverride(arm="generic"),
         sampler=pb.SAMPLER_DPMPP_2M,
+        model="fast",
+        sigmas=pb.SIGMAS_KARRAS,
+        reuse_predictions=True,
     )
     assert service.requests == [expected]
 
@@ -117,6 +124,20 @@ def test_values_that_no_request_can_hold_are_all_named_before_anything_is_sent()
         "steps",
     ]
     assert "'destroy' is none of preserve, restyle" in str(caught.value)
+
+
+def test_sigmas_that_there_are_not_are_named_with_those_that_there_are(face):
+    with pytest.raises(InvalidArgument, match="'exponential' is none of uniform, karras"):
+        face.generate("127.0.0.1:1", "wrench", sigmas="exponential")
+
+
+def test_what_to_cancel_reaches_the_server_by_its_id(face):
+    with serve(cancel_one) as (server, service):
+        face.cancel(server, "r-1")
+        with pytest.raises(InvalidArgument) as caught:
+            face.cancel(server, 7)
+    assert service.requests == [pb.CancelImageRequest(request_id="r-1")]
+    assert [wrong.field for wrong in caught.value.violations] == ["request_id"]
 
 
 def test_a_mistyped_option_is_a_type_error_not_a_silent_default():

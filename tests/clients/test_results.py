@@ -5,9 +5,18 @@ import dataclasses
 import pytest
 from google.rpc import code_pb2
 
-from etalage import Accepted, Image, NotFound, Progress, Result, ServerError, SlateItem
+from etalage import (
+    Accepted,
+    Cancellation,
+    Image,
+    NotFound,
+    Progress,
+    Result,
+    ServerError,
+    SlateItem,
+)
 from etalage.v1 import images_pb2 as pb
-from tests.clients.scripted import PIXEL, image_of, result_of, serve, succeed
+from tests.clients.scripted import PIXEL, cancel_one, image_of, result_of, serve, succeed
 
 
 def test_a_result_says_everything_that_the_response_says(face):
@@ -27,6 +36,21 @@ def test_a_result_says_everything_that_the_response_says(face):
     assert (result.model.name, result.model.digest) == ("window", "fedcba9876543210")
     assert list(result.timings_ms.items()) == [("read", 1.5), ("sample", 1000.0)]
     assert result.request_id == "r-1"
+    assert (result.degradation, result.num_forward_rows, result.num_shared_steps) == ("none", 0, 0)
+
+
+@pytest.mark.parametrize("word", ["fewer_steps", "nearest_taste", "original"])
+def test_a_result_says_what_was_given_up_and_what_it_took(face, word):
+    number = pb.Degradation.Value(f"DEGRADATION_{word.upper()}")
+    fields = {"degradation": number, "num_forward_rows": 42, "num_shared_steps": 7}
+    with serve(lambda request, context: result_of(**fields)) as (server, _):
+        result = face.generate(server, "wrench")
+    assert (result.degradation, result.num_forward_rows, result.num_shared_steps) == (word, 42, 7)
+
+
+def test_a_cancellation_says_what_it_did(face):
+    with serve(cancel_one) as (server, _):
+        assert face.cancel(server, "r-1") == Cancellation(num_cancelled=1, is_remembered=True)
 
 
 def test_an_original_has_neither_model_nor_sampler(face):

@@ -40,6 +40,16 @@ def test_buckets_are_positive_and_rising(buckets):
         EngineSlice(buckets=buckets)
 
 
+def test_devices_are_parted_by_commas_may_repeat_and_may_be_none():
+    assert EngineSlice().devices == EngineSlice.model_validate({"devices": ""}).devices == ()
+    given = EngineSlice.model_validate({"devices": "cuda:0,cuda:1"})
+    assert given.devices == ("cuda:0", "cuda:1")
+    assert EngineSlice(devices=("cpu", "cpu")).devices == ("cpu", "cpu")
+    for wrong in ("gpu", "cpu,", "cuda:x"):
+        with pytest.raises(ValidationError):
+            EngineSlice.model_validate({"devices": wrong})
+
+
 def test_encoders_are_replaced_both_or_neither():
     for given, missing in ({"image_encoder": "vit"}, "text_"), ({"text_encoder": "gpt2"}, "image_"):
         with pytest.raises(ValidationError, match=f"{missing}encoder must be set, since"):

@@ -31,6 +31,7 @@ from etalage.errors import (
 from etalage.requests import Product
 from etalage.results import (
     Accepted,
+    Cancellation,
     Event,
     Image,
     ModelInfo,
@@ -44,6 +45,7 @@ __all__ = [
     "DEFAULT_SERVER",
     "Accepted",
     "AsyncClient",
+    "Cancellation",
     "Cancelled",
     "Client",
     "DeadlineExceeded",

@@ -1,4 +1,4 @@
-"""The command `etalage`: generate, stream, slate."""
+"""The command `etalage`: generate, stream, slate, cancel."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 from etalage.channels import DEFAULT_SERVER, DEFAULT_TIMEOUT_S, ConnectionOptions
 from etalage.client import Client
 from etalage.errors import (
+    Cancelled,
     DeadlineExceeded,
     EtalageError,
     InvalidArgument,
@@ -20,7 +21,16 @@ from etalage.errors import (
     PermissionDenied,
     Unavailable,
 )
-from etalage.requests import Arm, DeadlinePolicy, ImageFormat, ImageOptions, Mode, Product, Sampler
+from etalage.requests import (
+    Arm,
+    DeadlinePolicy,
+    ImageFormat,
+    ImageOptions,
+    Mode,
+    Product,
+    Sampler,
+    Sigmas,
+)
 from etalage.results import Image, Progress, Result, SlateItem
 
 EXIT_CODES: Mapping[type[EtalageError], int] = {
@@ -30,10 +40,11 @@ EXIT_CODES: Mapping[type[EtalageError], int] = {
     Unavailable: 4,
     DeadlineExceeded: 5,
     PermissionDenied: 6,
+    Cancelled: 7,
 }
 SUFFIX_TO_FORMAT = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
-_OPTIONS = tuple(name for name in ImageOptions.__annotations__ if name != "request_id")
+_OPTIONS = tuple(ImageOptions.__annotations__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,12 +69,13 @@ def build_parser() -> argparse.ArgumentParser:
         prog="etalage",
         description="How should this product look to this shopper?",
         epilog="Exits with 0: done, 1: the server failed, 2: wrong arguments, 3: no such product, "
-        "4: no server or a full one, 5: too late, 6: not permitted.",
+        "4: no server or a full one, 5: too late, 6: not permitted, 7: cancelled.",
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_verb(verbs, "generate", _generate, "images of one product", _add_product)
     _add_verb(verbs, "stream", _stream, "the same, showing how far it is", _add_product)
     _add_verb(verbs, "slate", _slate, "one image for each of several products", _add_slate)
+    _add_cancel(verbs)
     return parser
 
 
@@ -82,7 +94,14 @@ def describe_image(result: Result, image: Image) -> str:
     facts = [f"arm {result.arm}", shopper, f"seed {image.seed}"]
     if result.source != "generated":
         facts.append(f"from {result.source}")
-    return ", ".join([*facts, f"{result.steps} steps", f"{total_ms:.0f} ms"])
+    if result.degradation != "none":
+        facts.append(f"degraded to {result.degradation.replace('_', ' ')}")
+    facts += [f"{result.steps} steps", f"{total_ms:.0f} ms"]
+    if result.num_forward_rows:
+        facts.append(f"{result.num_forward_rows} forward rows")
+    if result.num_shared_steps:
+        facts.append(f"{result.num_shared_steps} steps shared")
+    return ", ".join(facts)
 
 
 def _add_verb(
@@ -96,6 +115,14 @@ def _add_verb(
     parser.set_defaults(run=run)
     add_subject(parser)
     _add_image(parser)
+    _add_connection(parser)
+
+
+def _add_cancel(verbs: Any) -> None:
+    summary = "what runs, or is to come, under an id"
+    parser = verbs.add_parser("cancel", help=summary, description=summary)
+    parser.set_defaults(run=_cancel)
+    parser.add_argument("request_id", metavar="ID", help="the request's --request-id")
     _add_connection(parser)
 
 
@@ -126,6 +153,10 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
     add("--longest-side", type=int, help="in pixels, 32 to 2048")
     add("--deadline-policy", choices=get_args(DeadlinePolicy))
     add("--arm", help=f"forces an arm: {', '.join(get_args(Arm))}")
+    add("--model", help="one that the server has, such as quality or fast")
+    add("--sigmas", choices=get_args(Sigmas), help="noise levels at which the sampler stops")
+    add("--reuse", action="store_true", help="let forward passes that change little be skipped")
+    add("--request-id", default="", metavar="ID", help="by which to cancel it (default: made up)")
 
 
 def _add_connection(parser: argparse.ArgumentParser) -> None:
@@ -182,6 +213,13 @@ def _slate(client: Client, arguments: argparse.Namespace) -> int:
         else:
             _save(item.result, Path(arguments.output) / _name(item))
     return 1 if num_failed else 0
+
+
+def _cancel(client: Client, arguments: argparse.Namespace) -> int:
+    done = client.cancel(arguments.request_id)
+    rest = "refused for a while" if done.is_remembered else "its answer, if any, stays"
+    print(f"{arguments.request_id}: {done.num_cancelled} cancelled, {rest}")
+    return 0
 
 
 def _show(progress: Progress) -> None:

@@ -16,15 +16,16 @@ from etalage.channels import (
 )
 from etalage.errors import translate_errors
 from etalage.health import health_check, read_refusal
-from etalage.replies import read_event, read_result, read_slate_item
+from etalage.replies import read_cancellation, read_event, read_result, read_slate_item
 from etalage.requests import (
     ImageOptions,
     Product,
+    build_cancel_request,
     build_image_request,
     build_slate_request,
     build_stream_request,
 )
-from etalage.results import Event, Result, SlateItem
+from etalage.results import Cancellation, Event, Result, SlateItem
 from etalage.v1.images_pb2_grpc import ImageServiceStub
 
 if TYPE_CHECKING:
@@ -114,6 +115,16 @@ class Client:
             request.request_id,
             read_slate_item,
         )
+
+    def cancel(self, request_id: str, *, timeout_s: float | None = None) -> Cancellation:
+        """Cancels what runs under the id, whoever asked for it, or what is to come under it.
+
+        Whoever waits for it gets Cancelled. An answer that is finished stays.
+        """
+        request = build_cancel_request(request_id)
+        timeout = self._timeout(timeout_s)
+        with translate_errors(request_id):
+            return read_cancellation(self._stub.CancelImage(request, timeout=timeout))
 
     def is_serving(self, timeout_s: float = 5.0) -> bool:
         """Whether a server is there and ready."""

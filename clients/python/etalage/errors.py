@@ -6,7 +6,7 @@ EtalageError
 ├── Overloaded           the server is full; come back after `retry_after_s`
 ├── Unavailable          no server there, or it is starting or stopping
 ├── DeadlineExceeded     not done within `timeout_s`
-├── Cancelled            the server gave the call up
+├── Cancelled            somebody cancelled it by its id, or the server gave the call up
 ├── PermissionDenied     credentials missing or not sufficient
 └── ServerError          the server failed; its log knows the `request_id`
 """
@@ -82,7 +82,7 @@ class DeadlineExceeded(EtalageError):
 
 
 class Cancelled(EtalageError):
-    """The server gave the call up."""
+    """Somebody cancelled it by its id, or the server gave the call up."""
 
 
 class PermissionDenied(EtalageError):

@@ -9,6 +9,7 @@ import grpc
 from etalage.errors import CODE_TO_ERROR, ServerError
 from etalage.results import (
     Accepted,
+    Cancellation,
     Event,
     Image,
     ModelInfo,
@@ -33,6 +34,9 @@ def read_result(reply: pb.GenerateImageResponse) -> Result:
         steps=reply.steps,
         timings_ms={timing.stage: _seconds(timing.duration) * 1e3 for timing in reply.timings},
         request_id=reply.request_id,
+        degradation=_word(reply, "degradation") if reply.degradation else "none",
+        num_forward_rows=reply.num_forward_rows,
+        num_shared_steps=reply.num_shared_steps,
     )
 
 
@@ -56,6 +60,10 @@ def read_slate_item(reply: pb.GenerateSlateResponse) -> SlateItem:
         reply.error.message, code=code.name, reason=reply.error.reason
     )
     return SlateItem(reply.rank, reply.product_id, error=error)
+
+
+def read_cancellation(reply: pb.CancelImageResponse) -> Cancellation:
+    return Cancellation(reply.num_cancelled, reply.is_remembered)
 
 
 def _read_image(image: pb.Image) -> Image:

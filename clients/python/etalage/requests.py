@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["preserve", "restyle"]
 Sampler = Literal["euler", "heun", "dpmpp_2m"]
+Sigmas = Literal["uniform", "karras"]
 ImageFormat = Literal["png", "webp", "jpeg"]
 DeadlinePolicy = Literal["strict", "degrade"]
 Arm = Literal["original", "generic", "personalized"]
@@ -54,7 +55,10 @@ class ImageOptions(TypedDict, total=False):
     longest_side: int | None  # in pixels, 32 to 2048
     deadline_policy: DeadlinePolicy | None
     arm: Arm | str | None  # forces an arm, for quality assurance
-    request_id: str  # makes a repeat harmless; made up where left out
+    model: str | None  # a model that the server has, such as "quality" or "fast"
+    sigmas: Sigmas | None  # at which noise levels the sampler stops; left out: the model's own
+    reuse: bool  # let the server skip forward passes whose prediction would hardly change
+    request_id: str  # makes a repeat harmless, and can be cancelled; made up where left out
 
 
 def build_image_request(
@@ -93,6 +97,12 @@ def build_slate_request(
     return pb.GenerateSlateRequest(product_ids=products, template=template, request_id=request_id)
 
 
+def build_cancel_request(request_id: str) -> pb.CancelImageRequest:
+    request = pb.CancelImageRequest()
+    _put([(request, "request_id", request_id)])
+    return request
+
+
 def _inline(product: Product) -> pb.InlineProduct:
     packshot = product.packshot
     data = packshot if isinstance(packshot, bytes) else Path(packshot).read_bytes()
@@ -116,6 +126,9 @@ def _fill(
     longest_side: int | None = None,
     deadline_policy: str | None = None,
     arm: str | None = None,
+    model: str | None = None,
+    sigmas: str | None = None,
+    reuse: bool = False,
     request_id: str = "",
 ) -> None:
     _put(
@@ -135,6 +148,9 @@ def _fill(
             (request, "deadline_policy", deadline_policy),
             (request.experiment, "arm", arm),
             (request, "sampler", sampler),
+            (request, "model", model),
+            (request, "sigmas", sigmas),
+            (request, "reuse_predictions", reuse),
         ]
     )
 

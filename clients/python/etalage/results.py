@@ -56,7 +56,10 @@ class Result:
     """The images of one product and how they came about.
 
     `source` is "generated", "cache" or "original"; `model` and `sampler` are None where nothing was
-    sampled. `timings_ms` is by stage, in the order of the way.
+    sampled. `timings_ms` is by stage, in the order of the way. `degradation` is what was given up
+    for the deadline: "none", "fewer_steps", "nearest_taste" (an earlier image, for the taste most
+    like this one) or "original". `num_forward_rows` were spent on these images, and
+    `num_shared_steps` taken over from others that walked the same way.
     """
 
     images: tuple[Image, ...]
@@ -68,6 +71,9 @@ class Result:
     steps: int
     timings_ms: Mapping[str, float]
     request_id: str
+    degradation: str = "none"
+    num_forward_rows: int = 0
+    num_shared_steps: int = 0
 
     @property
     def image(self) -> Image:
@@ -105,6 +111,14 @@ class SlateItem:
         if self.result is None:
             raise self.error or EtalageError(f"no result for {self.product_id!r}")
         return self.result
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """What `cancel` did: how many calls it cut off, and whether the id is refused for a while."""
+
+    num_cancelled: int
+    is_remembered: bool
 
 
 Event = Accepted | Progress | Result

@@ -82,6 +82,17 @@ def test_feasts_own_settings_are_mappings(tmp_path, monkeypatch):
         ("engine.compile", "perhaps", "true or false"),
         ("engine.buckets", "4,2", "whole numbers of rows, parted by commas (must be positive"),
         ("engine.buckets", "1,x", "whole numbers of rows, parted by commas"),
+        ("engine.buckets", "", "whole numbers of rows, parted by commas"),
+        (
+            "engine.devices",
+            "cpu,gpu",
+            "texts that match ^(auto|cpu|cuda(:\\d+)?)$, parted by commas",
+        ),
+        ("engine.strict", "maybe", "true or false"),
+        ("engine.max_reuse_error", "1.5", "a number from 0 to 1"),
+        ("engine.shared_latents_bytes", "-1", "a whole number of bytes from 0 to 1099511627776"),
+        ("server.tombstone_s", "inf", "a number of seconds from 0 to 3600"),
+        ("model.min_steps", "0", "a whole number of steps from 1 to 100"),
         ("model.strength", "1.5", "a number from 0 to 1"),
         ("model.strength", "nan", "a number from 0 to 1"),
         ("features.timeout_s", "0", "a number of seconds above 0 to 60"),
@@ -174,6 +185,10 @@ def test_help_explains_every_setting_with_unit_default_and_range():
         assert f"--{slice_name}.{name} X" in shown
     assert "--drain.grace_s X longest wait for requests in flight after that. Allowed: a number "
     assert "of seconds from 0 to 3600. Default: 30" in shown
+    assert (
+        "Allowed: texts that match ^(auto|cpu|cuda(:\\d+)?)$, parted by commas. Default: empty"
+        in (shown)
+    )
     assert "--port-file" in shown
     assert "ETALAGE_SERVER__PORT" in shown
 

@@ -30,6 +30,7 @@ class Counter:
     stub: Any
     sketcher: Sketcher
     metrics: Metrics
+    address: str
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"etalage_{name}", labels)
@@ -42,10 +43,11 @@ async def opened_door(is_open: bool = True, **settings: Any) -> AsyncIterator[Co
     try:
         port = await door.start()
         if is_open:
-            await door.open(sketcher)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=_UNLIMITED) as channel:
+            await door.open(sketcher, ("quality", "fast"))
+        address = f"127.0.0.1:{port}"
+        async with grpc.aio.insecure_channel(address, options=_UNLIMITED) as channel:
             stub = images_pb2_grpc.ImageServiceStub(channel)
-            yield Counter(door, channel, stub, sketcher, metrics)
+            yield Counter(door, channel, stub, sketcher, metrics, address)
     finally:
         await door.stop()
 
@@ -83,11 +85,10 @@ class Refusal:
 
 
 async def refusal_of(call: Any) -> Refusal:
-    """Await the call, unary or stream, which must fail."""
+    """Await the call, unary or the rest of a stream, which must fail."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        if hasattr(call, "__aiter__"):
-            async for _ in call:
-                pass
+        if hasattr(call, "read"):
+            await rest_of(call)
         else:
             await call
     return read_refusal(caught.value)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 from features.records import FeaturesUnavailable, ProductUnknown
 from server.core import (
@@ -37,13 +39,17 @@ FAILURES: dict[str, Exception] = {
 
 
 class Sketcher:
-    """Answers at once, but "patient" waits until `go` is set, and `pace_s` slows every step."""
+    """Answers at once, but "patient" waits until `go` is set, and `pace_s` slows every step.
+
+    `account` is what each result says besides.
+    """
 
     def __init__(self) -> None:
         self.requests: list[ImageRequest] = []
         self.num_running = 0
         self.num_cancelled = 0
         self.pace_s = 0.0
+        self.account: dict[str, Any] = {}
         self.go = asyncio.Event()
         self.was_started = asyncio.Event()
 
@@ -68,7 +74,7 @@ class Sketcher:
             raise
         finally:
             self.num_running -= 1
-        return _sketch(request)
+        return dataclasses.replace(_sketch(request), **self.account)
 
 
 def _sketch(request: ImageRequest) -> ImageResult:

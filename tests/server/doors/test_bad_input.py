@@ -35,6 +35,8 @@ def inline(packshot):
         ({"product_id": "chair", "guidance": pb.Guidance(strength=1.5)}, "guidance.strength"),
         ({"product_id": "chair", "guidance": pb.Guidance(strength=math.nan)}, "guidance.strength"),
         ({"product_id": "chair", "locale": "not a locale"}, "locale"),
+        ({"product_id": "chair", "model": "best"}, "model"),
+        ({"product_id": "chair", "sigmas": 9}, "sigmas"),
     ],
 )
 async def test_bad_input_is_an_invalid_argument_that_names_the_field(counter, fields, field):
@@ -102,6 +104,22 @@ async def test_a_slate_with_bad_input_is_refused_as_a_whole(counter):
     refusal = await refusal_of(counter.stub.GenerateSlate(request))
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
     assert set(refusal.violations) == {"product_ids[1]", "template.steps", "template.product_id"}
+
+
+async def test_an_unknown_model_is_answered_with_the_names_of_those_that_there_are(counter):
+    image = pb.GenerateImageRequest(model="m" * 300)
+    template = pb.GenerateSlateRequest(product_ids=["chair"], template=image)
+    for call, field in (
+        (counter.stub.GenerateImage(pb.GenerateImageRequest(product_id="a", model="x")), "model"),
+        (counter.stub.GenerateSlate(template), "template.model"),
+    ):
+        refusal = await refusal_of(call)
+        assert list(refusal.violations) == [field]
+        assert "quality, fast" in refusal.violations[field]
+    assert counter.sketcher.requests == []
+    for model in ("", "quality", "fast"):
+        await counter.stub.GenerateImage(pb.GenerateImageRequest(product_id="chair", model=model))
+    assert [request.model for request in counter.sketcher.requests] == ["", "quality", "fast"]
 
 
 @pytest.mark.parametrize(

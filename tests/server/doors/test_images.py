@@ -1,4 +1,4 @@
-"""The three methods over a real socket: what they answer when all is well, and in which order."""
+"""The methods over a real socket: what they answer when all is well, and in which order."""
 
 import asyncio
 
@@ -6,7 +6,16 @@ import grpc
 import pytest
 
 from etalage.v1 import images_pb2 as pb
-from server.core import Arm, DeadlinePolicy, ImageFormat, Mode, SamplerName
+from server.core import (
+    Arm,
+    DeadlinePolicy,
+    Degradation,
+    ImageFormat,
+    Mode,
+    SamplerName,
+    Sigmas,
+    Source,
+)
 from server.doors.images import METHODS, ImageService
 from tests.server.doors.conftest import rest_of
 from tests.server.doors.sketching import STEPS
@@ -28,6 +37,9 @@ async def test_a_request_reaches_the_pipeline_whole_and_comes_back_as_an_answer(
             output=pb.OutputSpec(format=pb.IMAGE_FORMAT_WEBP, quality=70, longest_side=256),
             deadline_policy=pb.DEADLINE_POLICY_DEGRADE,
             experiment=pb.ExperimentOverride(arm="generic"),
+            model="fast",
+            sigmas=pb.SIGMAS_KARRAS,
+            reuse_predictions=True,
         ),
         timeout=20,
     )
@@ -40,6 +52,8 @@ async def test_a_request_reaches_the_pipeline_whole_and_comes_back_as_an_answer(
     assert (request.output.quality, request.output.longest_side) == (70, 256)
     assert request.deadline_policy is DeadlinePolicy.DEGRADE
     assert request.arm is Arm.GENERIC
+    assert (request.model, request.sigmas) == ("fast", Sigmas.KARRAS)
+    assert request.reuse_predictions and not request.is_slate
     assert [image.seed for image in response.images] == [0, 1]
     assert response.images[0].data != response.images[1].data
     assert response.images[0].mime_type == "image/png"
@@ -59,7 +73,8 @@ async def test_what_a_request_leaves_out_is_left_to_the_server(counter):
     await counter.stub.GenerateImage(pb.GenerateImageRequest(product_id="chair"))
     request = counter.sketcher.requests[0]
     assert request.seed is request.steps is request.strength is request.product_scale is None
-    assert request.arm is request.deadline_s is None
+    assert request.arm is request.deadline_s is request.sigmas is None
+    assert (request.model, request.reuse_predictions) == ("", False)
     assert (request.num_images, request.locale, request.mode) == (1, "en", Mode.PRESERVE)
     assert request.output.longest_side == 512
 
@@ -78,6 +93,24 @@ async def test_an_original_has_neither_model_nor_sampler(counter):
     assert response.source == pb.SOURCE_ORIGINAL
     assert not response.HasField("model")
     assert response.sampler == pb.SAMPLER_UNSPECIFIED
+
+
+@pytest.mark.parametrize("degradation", Degradation)
+async def test_a_result_says_what_was_given_up_and_what_it_took(counter, degradation):
+    spent = {"num_forward_rows": 42, "num_shared_steps": 7}
+    counter.sketcher.account = {"degradation": degradation, **spent}
+    response = await counter.stub.GenerateImage(pb.GenerateImageRequest(product_id="chair"))
+    name = pb.Degradation.Name(response.degradation).removeprefix("DEGRADATION_")
+    assert name == ("UNSPECIFIED" if degradation is Degradation.NONE else degradation.name)
+    assert (response.num_forward_rows, response.num_shared_steps) == (42, 7)
+
+
+async def test_an_image_for_the_nearest_taste_comes_from_the_cache(counter):
+    nearest = {"source": Source.CACHE, "degradation": Degradation.NEAREST_TASTE}
+    counter.sketcher.account = nearest
+    response = await counter.stub.GenerateImage(pb.GenerateImageRequest(product_id="chair"))
+    assert response.source == pb.SOURCE_CACHE
+    assert response.degradation == pb.DEGRADATION_NEAREST_TASTE
 
 
 async def test_a_stream_says_accepted_then_progress_then_the_result(counter):
@@ -165,6 +198,7 @@ async def test_a_slate_comes_in_order_of_readiness_and_carries_ranks(counter):
     assert last.result.request_id == "s-1"
     assert await rest_of(call) == []
     assert {request.user_id for request in counter.sketcher.requests} == {"shopper-1"}
+    assert all(request.is_slate for request in counter.sketcher.requests)
 
 
 async def test_a_bad_product_of_a_slate_is_an_error_in_its_slot_and_the_others_go_on(counter):
@@ -196,7 +230,7 @@ async def test_a_cancelled_slate_cancels_all_of_its_products(counter):
 async def test_every_method_of_the_proto_is_handled():
     service = pb.DESCRIPTOR.services_by_name["ImageService"]
     assert METHODS == tuple(f"etalage.v1.ImageService/{name}" for name in service.methods_by_name)
-    snake = {"GenerateImage", "StreamImage", "GenerateSlate"}
+    snake = {"GenerateImage", "StreamImage", "GenerateSlate", "CancelImage"}
     assert set(service.methods_by_name) == snake
     assert hasattr(ImageService, "handlers")
 

@@ -12,6 +12,7 @@ ALL = [
     errors.Unavailable("stopping", "STOPPING"),
     errors.DeadlineExceeded("too late"),
     errors.SamplingFailed("broke"),
+    errors.Cancelled("cancelled"),
 ]
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from etalage.v1 import images_pb2 as pb
-from server.doors.validation import check_image, check_slate, check_stream
+from server.doors.validation import check_cancel, check_image, check_slate, check_stream
 
 
 def wrong_fields(**fields):
@@ -34,6 +34,8 @@ def test_the_smallest_request_is_fine():
         {"locale": "sr-Latn-RS"},
         {"user_id": "ü" * 256, "request_id": "r" * 128},
         {"experiment": pb.ExperimentOverride(arm="original")},
+        {"model": "quality", "sigmas": pb.SIGMAS_UNIFORM, "reuse_predictions": True},
+        {"sigmas": pb.SIGMAS_KARRAS},
     ],
 )
 def test_the_ends_of_each_range_are_fine(fields):
@@ -69,6 +71,10 @@ def test_the_ends_of_each_range_are_fine(fields):
         ({"output": pb.OutputSpec(longest_side=2049)}, "output.longest_side"),
         ({"experiment": pb.ExperimentOverride(arm="best")}, "experiment.arm"),
         ({"experiment": pb.ExperimentOverride()}, "experiment.arm"),
+        ({"model": "fast"}, "model"),
+        ({"model": "Quality"}, "model"),
+        ({"sigmas": 3}, "sigmas"),
+        ({"sigmas": -1}, "sigmas"),
     ],
 )
 def test_each_wrong_field_is_named(fields, field):
@@ -114,6 +120,29 @@ def test_the_fields_of_a_stream_are_named_from_its_own_message():
     )
     assert [v.field for v in check_stream(request)] == ["image.steps", "preview_side"]
     assert [v.field for v in check_stream(pb.StreamImageRequest())] == ["image.product"]
+
+
+def test_the_models_that_there_are_may_be_asked_for():
+    image = pb.GenerateImageRequest(product_id="chair", model="fast")
+    stream = pb.StreamImageRequest(image=image)
+    slate = pb.GenerateSlateRequest(
+        product_ids=["a"], template=pb.GenerateImageRequest(model="fast")
+    )
+    for models, fields in ((["fast"], []), (["quality"], ["model", "image.model"])):
+        wrong = [*check_image(image, models=models), *check_stream(stream, models)]
+        assert [violation.field for violation in wrong] == fields
+    assert [v.field for v in check_slate(slate, ["fast"])] == []
+    [violation] = check_slate(slate, ["quality", "slow"])
+    assert violation.field == "template.model"
+    assert violation.description == "'fast' is none of this server's models: quality, slow"
+
+
+@pytest.mark.parametrize(
+    ("request_id", "is_good"), [("", False), ("r" * 128, True), ("r" * 129, False)]
+)
+def test_what_to_cancel_is_said_by_an_id(request_id, is_good):
+    wrong = [v.field for v in check_cancel(pb.CancelImageRequest(request_id=request_id))]
+    assert wrong == ([] if is_good else ["request_id"])
 
 
 def slate_fields(products, request_id="", **template):

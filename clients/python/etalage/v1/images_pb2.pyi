@@ -23,6 +23,12 @@ class Sampler(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SAMPLER_HEUN: _ClassVar[Sampler]
     SAMPLER_DPMPP_2M: _ClassVar[Sampler]
 
+class Sigmas(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SIGMAS_UNSPECIFIED: _ClassVar[Sigmas]
+    SIGMAS_UNIFORM: _ClassVar[Sigmas]
+    SIGMAS_KARRAS: _ClassVar[Sigmas]
+
 class ImageFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     IMAGE_FORMAT_UNSPECIFIED: _ClassVar[ImageFormat]
@@ -42,6 +48,13 @@ class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SOURCE_GENERATED: _ClassVar[Source]
     SOURCE_CACHE: _ClassVar[Source]
     SOURCE_ORIGINAL: _ClassVar[Source]
+
+class Degradation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEGRADATION_UNSPECIFIED: _ClassVar[Degradation]
+    DEGRADATION_FEWER_STEPS: _ClassVar[Degradation]
+    DEGRADATION_NEAREST_TASTE: _ClassVar[Degradation]
+    DEGRADATION_ORIGINAL: _ClassVar[Degradation]
 MODE_UNSPECIFIED: Mode
 MODE_PRESERVE: Mode
 MODE_RESTYLE: Mode
@@ -49,6 +62,9 @@ SAMPLER_UNSPECIFIED: Sampler
 SAMPLER_EULER: Sampler
 SAMPLER_HEUN: Sampler
 SAMPLER_DPMPP_2M: Sampler
+SIGMAS_UNSPECIFIED: Sigmas
+SIGMAS_UNIFORM: Sigmas
+SIGMAS_KARRAS: Sigmas
 IMAGE_FORMAT_UNSPECIFIED: ImageFormat
 IMAGE_FORMAT_PNG: ImageFormat
 IMAGE_FORMAT_WEBP: ImageFormat
@@ -60,9 +76,13 @@ SOURCE_UNSPECIFIED: Source
 SOURCE_GENERATED: Source
 SOURCE_CACHE: Source
 SOURCE_ORIGINAL: Source
+DEGRADATION_UNSPECIFIED: Degradation
+DEGRADATION_FEWER_STEPS: Degradation
+DEGRADATION_NEAREST_TASTE: Degradation
+DEGRADATION_ORIGINAL: Degradation
 
 class GenerateImageRequest(_message.Message):
-    __slots__ = ("request_id", "user_id", "product_id", "inline_product", "mode", "locale", "num_images", "seed", "steps", "guidance", "output", "deadline_policy", "experiment", "sampler")
+    __slots__ = ("request_id", "user_id", "product_id", "inline_product", "mode", "locale", "num_images", "seed", "steps", "guidance", "output", "deadline_policy", "experiment", "sampler", "model", "sigmas", "reuse_predictions")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +97,9 @@ class GenerateImageRequest(_message.Message):
     DEADLINE_POLICY_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     SAMPLER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SIGMAS_FIELD_NUMBER: _ClassVar[int]
+    REUSE_PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     user_id: str
     product_id: str
@@ -91,7 +114,10 @@ class GenerateImageRequest(_message.Message):
     deadline_policy: DeadlinePolicy
     experiment: ExperimentOverride
     sampler: Sampler
-    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., product_id: _Optional[str] = ..., inline_product: _Optional[_Union[InlineProduct, _Mapping]] = ..., mode: _Optional[_Union[Mode, str]] = ..., locale: _Optional[str] = ..., num_images: _Optional[int] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[_Union[Guidance, _Mapping]] = ..., output: _Optional[_Union[OutputSpec, _Mapping]] = ..., deadline_policy: _Optional[_Union[DeadlinePolicy, str]] = ..., experiment: _Optional[_Union[ExperimentOverride, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ...) -> None: ...
+    model: str
+    sigmas: Sigmas
+    reuse_predictions: bool
+    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., product_id: _Optional[str] = ..., inline_product: _Optional[_Union[InlineProduct, _Mapping]] = ..., mode: _Optional[_Union[Mode, str]] = ..., locale: _Optional[str] = ..., num_images: _Optional[int] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[_Union[Guidance, _Mapping]] = ..., output: _Optional[_Union[OutputSpec, _Mapping]] = ..., deadline_policy: _Optional[_Union[DeadlinePolicy, str]] = ..., experiment: _Optional[_Union[ExperimentOverride, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., model: _Optional[str] = ..., sigmas: _Optional[_Union[Sigmas, str]] = ..., reuse_predictions: _Optional[bool] = ...) -> None: ...
 
 class StreamImageRequest(_message.Message):
     __slots__ = ("image", "preview_side")
@@ -110,6 +136,20 @@ class GenerateSlateRequest(_message.Message):
     template: GenerateImageRequest
     request_id: str
     def __init__(self, product_ids: _Optional[_Iterable[str]] = ..., template: _Optional[_Union[GenerateImageRequest, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CancelImageRequest(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+
+class CancelImageResponse(_message.Message):
+    __slots__ = ("num_cancelled", "is_remembered")
+    NUM_CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    IS_REMEMBERED_FIELD_NUMBER: _ClassVar[int]
+    num_cancelled: int
+    is_remembered: bool
+    def __init__(self, num_cancelled: _Optional[int] = ..., is_remembered: _Optional[bool] = ...) -> None: ...
 
 class InlineProduct(_message.Message):
     __slots__ = ("title", "packshot", "attributes")
@@ -153,7 +193,7 @@ class ExperimentOverride(_message.Message):
     def __init__(self, arm: _Optional[str] = ...) -> None: ...
 
 class GenerateImageResponse(_message.Message):
-    __slots__ = ("images", "source", "personalization", "arm", "model", "sampler", "steps", "timings", "request_id")
+    __slots__ = ("images", "source", "personalization", "arm", "model", "sampler", "steps", "timings", "request_id", "degradation", "num_forward_rows", "num_shared_steps")
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     PERSONALIZATION_FIELD_NUMBER: _ClassVar[int]
@@ -163,6 +203,9 @@ class GenerateImageResponse(_message.Message):
     STEPS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DEGRADATION_FIELD_NUMBER: _ClassVar[int]
+    NUM_FORWARD_ROWS_FIELD_NUMBER: _ClassVar[int]
+    NUM_SHARED_STEPS_FIELD_NUMBER: _ClassVar[int]
     images: _containers.RepeatedCompositeFieldContainer[Image]
     source: Source
     personalization: Personalization
@@ -172,7 +215,10 @@ class GenerateImageResponse(_message.Message):
     steps: int
     timings: _containers.RepeatedCompositeFieldContainer[StageTiming]
     request_id: str
-    def __init__(self, images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., source: _Optional[_Union[Source, str]] = ..., personalization: _Optional[_Union[Personalization, _Mapping]] = ..., arm: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., steps: _Optional[int] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    degradation: Degradation
+    num_forward_rows: int
+    num_shared_steps: int
+    def __init__(self, images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., source: _Optional[_Union[Source, str]] = ..., personalization: _Optional[_Union[Personalization, _Mapping]] = ..., arm: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., steps: _Optional[int] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., request_id: _Optional[str] = ..., degradation: _Optional[_Union[Degradation, str]] = ..., num_forward_rows: _Optional[int] = ..., num_shared_steps: _Optional[int] = ...) -> None: ...
 
 class Image(_message.Message):
     __slots__ = ("data", "mime_type", "width", "height", "seed")

@@ -54,6 +54,11 @@ class ImageServiceStub:
                 request_serializer=etalage_dot_v1_dot_images__pb2.GenerateSlateRequest.SerializeToString,
                 response_deserializer=etalage_dot_v1_dot_images__pb2.GenerateSlateResponse.FromString,
                 _registered_method=True)
+        self.CancelImage = channel.unary_unary(
+                '/etalage.v1.ImageService/CancelImage',
+                request_serializer=etalage_dot_v1_dot_images__pb2.CancelImageRequest.SerializeToString,
+                response_deserializer=etalage_dot_v1_dot_images__pb2.CancelImageResponse.FromString,
+                _registered_method=True)
 
 
 class ImageServiceServicer:
@@ -87,6 +92,14 @@ class ImageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelImage(self, request, context):
+        """Cancels by id, from any connection, what runs: its rows are freed before the next forward pass. A
+        cancel that comes first is remembered a while. Asking again is harmless. Never refused for load.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ImageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -104,6 +117,11 @@ def add_ImageServiceServicer_to_server(servicer, server):
                     servicer.GenerateSlate,
                     request_deserializer=etalage_dot_v1_dot_images__pb2.GenerateSlateRequest.FromString,
                     response_serializer=etalage_dot_v1_dot_images__pb2.GenerateSlateResponse.SerializeToString,
+            ),
+            'CancelImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelImage,
+                    request_deserializer=etalage_dot_v1_dot_images__pb2.CancelImageRequest.FromString,
+                    response_serializer=etalage_dot_v1_dot_images__pb2.CancelImageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -192,6 +210,33 @@ class ImageService:
             '/etalage.v1.ImageService/GenerateSlate',
             etalage_dot_v1_dot_images__pb2.GenerateSlateRequest.SerializeToString,
             etalage_dot_v1_dot_images__pb2.GenerateSlateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etalage.v1.ImageService/CancelImage',
+            etalage_dot_v1_dot_images__pb2.CancelImageRequest.SerializeToString,
+            etalage_dot_v1_dot_images__pb2.CancelImageResponse.FromString,
             options,
             channel_credentials,
             insecure,
