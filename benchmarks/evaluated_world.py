@@ -109,17 +109,16 @@ class SimulatedAudience:
         self._looks: dict[tuple[int, ...], Vector] = {}
         self._remember = cache(self._pool)
 
-    def embed(self, shopper: int, product: int) -> Vector:
-        return embed_shopper(*self._remember(shopper), self._shop.image_embeddings[product])
+    def embed(self, shopper: int, product: int | None) -> Vector:
+        return embed_shopper(*self._remember(shopper), self._see(product))
 
-    def embed_oracle(self, shopper: int, product: int) -> Vector:
+    def embed_oracle(self, shopper: int, product: int | None) -> Vector:
         """Of a shopper with 48 clicks on nothing else; `prepare_oracle` comes first."""
         found = self._looks[tuple(self.tastes[shopper].tolist())]
         clicked = np.resize(found, (ORACLE_CLICKS, found.shape[1]))
         weights = np.ones(ORACLE_CLICKS, np.float32)
         profile, recent = pool_clicks(clicked, weights), keep_last(clicked, weights)
-        product_embedding = self._shop.image_embeddings[product]
-        return embed_shopper(profile, recent.embeddings, recent.weights, product_embedding)
+        return embed_shopper(profile, recent.embeddings, recent.weights, self._see(product))
 
     def prepare_oracle(self, shoppers: Indices, per_look: int, seed: int) -> None:
         """Renders and encodes creatives of exactly what these shoppers like."""
@@ -132,6 +131,10 @@ class SimulatedAudience:
         embeddings = embed_creatives(bank, self._shown, self._encoders)
         for look, found in zip(looks.tolist(), np.split(embeddings, len(looks)), strict=True):
             self._looks[tuple(look)] = found
+
+    def _see(self, product: int | None) -> Vector:
+        embeddings = self._shop.image_embeddings
+        return np.zeros_like(embeddings[0]) if product is None else embeddings[product]
 
     def _pool(self, shopper: int) -> tuple[Vector, Vector, Vector]:
         """Profile, and the last clicks with their weights."""

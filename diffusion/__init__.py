@@ -3,13 +3,13 @@
 palettes, shapes, props, scenery, scenes   what surroundings look like
 treatments                                 renderings of a packshot
 cutout, composition                        where the product is, and how it is put into a scene
-taste                                      clicks → a shopper's embedding
+taste, taste_buckets                       clicks → a shopper's embedding; who is alike
 encoders, pretrained                       pictures and titles → one space
 autoencoder, transformer                   the networks of the embedded default
 fusion                                     product and shopper → conditions of a row
 denoiser                                   the one signature, and adapters to it
-guidance, noise, samplers                  how a row walks from noise to image
-model, checkpoint                          all of it from one folder; `default` is that folder
+guidance, noise, samplers, walks           how a row walks from noise to image
+model, checkpoint                          all of it from a folder: `default`; `fast` is its student
 training                                   how the folder was made
 baseline                                   the tutorials' conditional GAN, to be compared with
 evaluation                                 how well any of them follows a taste and keeps a product

@@ -23,6 +23,7 @@ from diffusion.encoders import Encoders
 from diffusion.fusion import ProductCondition, Vector
 from diffusion.model import Pixels, load_network
 from diffusion.transformer import TASKS
+from diffusion.walks import Rules
 
 NAME = "conditional-gan"
 FACTS = ("product", "title", "shopper", "task", "has_product", "has_shopper")
@@ -117,6 +118,7 @@ class ConditionalGan:
     def __init__(self, network: GanGenerator, encoders: Encoders, name: str, digest: str) -> None:
         self.network = network.eval().requires_grad_(False).to(encoders.device)
         self.encoders, self.name, self.digest = encoders, name, digest
+        self.rules = Rules()
         self.pixel_side: int = network.side
         self.latent_shape: tuple[int, ...] = (3, network.side, network.side)
 

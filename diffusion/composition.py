@@ -65,10 +65,9 @@ def as_share(codes: Pixels) -> Plane:
 def crop_to_product(rgba: Pixels, threshold: int = 8) -> Pixels:
     """The part of [H, W, 4] that can be seen; ValueError where nothing can."""
     seen = rgba[..., 3] > threshold
-    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
-    if not len(rows):
+    if not seen.any():
         raise ValueError("the packshot is empty: every pixel is transparent")
-    return rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return rgba[find_box(seen)]
 
 
 def resize(rgba: Pixels, width: int, height: int) -> Pixels:
@@ -141,8 +140,18 @@ def composite(background: Pixels, rgb: Pixels, alpha: Plane, shadow: Plane | Non
 
     Where alpha is 1 the product's own codes come out unchanged.
     """
-    light = to_linear(background)
-    if shadow is not None:
-        light = light * shadow[..., None]
-    cover = alpha[..., None]
-    return to_srgb(light + (to_linear(rgb) - light) * cover)
+    lit: Plane = np.ones_like(alpha) if shadow is None else shadow
+    mixed = background.copy()
+    touched = (alpha > 0) | (lit < 1)
+    if touched.any():  # the rest comes out as it went in: linear light and back is exact
+        box = find_box(touched)
+        light: Plane = to_linear(background[box]) * lit[box][..., None]
+        cover: Plane = alpha[box][..., None]
+        mixed[box] = to_srgb(light + (to_linear(rgb[box]) - light) * cover)
+    return mixed
+
+
+def find_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The rows and columns of [H, W] between which all of it lies; there must be some."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

@@ -17,6 +17,7 @@ class Given(Enum):
 
     NOTHING = (False, False)
     PRODUCT = (True, False)
+    SHOPPER = (False, True)
     BOTH = (True, True)
 
     @property
@@ -28,6 +29,12 @@ class Given(Enum):
         return self.value[1]
 
 
+MAX_TERMS = 3
+"""Forward rows that one image takes at most."""
+
+Weights = tuple[tuple[Given, float], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Guidance:
     """Scales of product and shopper; 1 and 0 is the plain product, 1 and 1 the plain pair."""
@@ -36,11 +43,21 @@ class Guidance:
     shopper_scale: float = 0.0
 
     @property
-    def terms(self) -> tuple[tuple[Given, float], ...]:
+    def terms(self) -> Weights:
         """The rows to evaluate and their weights, which sum to 1."""
-        weights = (
+        return _drop_vanishing(
             (Given.NOTHING, 1.0 - self.product_scale),
             (Given.PRODUCT, self.product_scale - self.shopper_scale),
             (Given.BOTH, self.shopper_scale),
         )
-        return tuple((given, weight) for given, weight in weights if weight != 0.0)
+
+    @property
+    def terms_without_product(self) -> Weights:
+        """The same while the product is not known yet: with p = ∅ the formula's first two agree."""
+        return _drop_vanishing(
+            (Given.NOTHING, 1.0 - self.shopper_scale), (Given.SHOPPER, self.shopper_scale)
+        )
+
+
+def _drop_vanishing(*weights: tuple[Given, float]) -> Weights:
+    return tuple((given, weight) for given, weight in weights if weight != 0.0)

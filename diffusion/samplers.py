@@ -32,6 +32,11 @@ class Tick:
     h_d: float = 0.0
 
     @property
+    def t(self) -> float:
+        """Where a rectified flow is at this sigma: 0 the image, 1 noise."""
+        return self.sigma / (1 + self.sigma)
+
+    @property
     def coefficients(self) -> tuple[float, float, float, float, float]:
         return self.x_x, self.x_d, self.x_h, self.h_x, self.h_d
 
@@ -97,6 +102,11 @@ def intervals(sigmas: Sequence[float]) -> list[tuple[float, float]]:
 def advance(x: Tensor, denoised: Tensor, h: Tensor, ticks: Sequence[Tick]) -> tuple[Tensor, Tensor]:
     """One update of all rows, each by its own tick; all tensors [rows, ...] float32."""
     table = torch.tensor([tick.coefficients for tick in ticks], dtype=x.dtype, device=x.device)
+    return update(x, denoised, h, table)
+
+
+def update(x: Tensor, denoised: Tensor, h: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    """The same with the coefficients as a table [rows, 5] beside them."""
     x_x, x_d, x_h, h_x, h_d = table.T.reshape(5, -1, *(1,) * (x.dim() - 1))
     return x_x * x + x_d * denoised + x_h * h, h_x * x + h_d * denoised
 

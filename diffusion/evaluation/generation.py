@@ -14,10 +14,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion.denoiser import Conditions, per_row
-from diffusion.fusion import ProductCondition, Vector, fuse
+from diffusion.fusion import ProductCondition, Vector
 from diffusion.guidance import Guidance
 from diffusion.noise import draw_noise
-from diffusion.samplers import advance, plan_euler
+from diffusion.samplers import Plan, advance, plan_euler
+from diffusion.walks import Rules, Term, Walk
 
 Pixels = NDArray[np.uint8]
 BATCH_ROWS = 16
@@ -28,6 +29,7 @@ class Model(Protocol):
     """What evaluation needs of a model family."""
 
     latent_shape: tuple[int, ...]
+    rules: Rules
 
     def sigmas(self, num_steps: int) -> list[float]: ...
 
@@ -42,7 +44,8 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One picture that is wanted; all that makes it is here."""
+    """One picture that is wanted; all that makes it is here. `taste` is the shopper when shown no
+    product, by whom the taste bucket is chosen; left out, `shopper` says it."""
 
     product: ProductCondition
     shopper: Vector | None
@@ -50,10 +53,20 @@ class Order:
     shopper_scale: float
     num_steps: int
     seed: int
+    taste: Vector | None = None
 
     @property
     def guidance(self) -> Guidance:
         return Guidance(1.0, 0.0 if self.shopper is None else self.shopper_scale)
+
+    def plan(self, model: Model) -> tuple[Plan, Walk]:
+        known = None
+        if self.shopper is not None:
+            taste = self.shopper if self.taste is None else self.taste
+            known = model.rules.know(self.shopper, taste)
+        plan = plan_euler(model.sigmas(self.num_steps))
+        walk = model.rules.plan(self.product, known, self.task, self.guidance, plan, self.seed)
+        return plan, walk
 
 
 def generate(
@@ -88,26 +101,30 @@ def _pack(orders: Sequence[Order], queue: Sequence[int], batch_rows: int) -> Ite
 @torch.inference_mode()
 def walk(model: Model, orders: Sequence[Order]) -> Tensor:
     """From noise to latents [n, C, h, w]; each row by its own plan, seed and conditions."""
-    plans = [plan_euler(model.sigmas(order.num_steps)) for order in orders]
+    plans, walks = zip(*(order.plan(model) for order in orders), strict=True)
     noise = [draw_noise(order.seed, model.latent_shape) for order in orders]
     x = torch.stack([n * plan[0].sigma for n, plan in zip(noise, plans, strict=True)])
     x = x.to(orders[0].product.packshot.device)
     h = torch.zeros_like(x)
-    fused = [fuse(order.product, order.shopper, order.task) for order in orders]
     for number in range(max(map(len, plans))):
         rows = [row for row, plan in enumerate(plans) if number < len(plan)]
-        terms = [(i, *term) for i, row in enumerate(rows) for term in orders[row].guidance.terms]
-        conditions = [fused[rows[i]][given] for i, given, _ in terms]
+        terms = [(i, t) for i, row in enumerate(rows) for t in find_terms(walks[row], number)]
+        conditions = [term.cond for _, term in terms]
         cond = {name: torch.cat([c[name] for c in conditions]) for name in conditions[0]}
-        owner = torch.tensor([i for i, *_ in terms], device=x.device)
+        owner = torch.tensor([i for i, _ in terms], device=x.device)
         ticks = [plans[row][number] for row in rows]
         sigma = torch.tensor([tick.sigma for tick in ticks], device=x.device)
         predicted = model.denoise(x[rows][owner], sigma[owner], cond)
-        weight = torch.tensor([w for *_, w in terms], device=x.device)
+        weight = torch.tensor([term.weight for _, term in terms], device=x.device)
         weighed = per_row(weight, predicted) * predicted
         denoised = torch.zeros_like(x[rows]).index_add_(0, owner, weighed)
         x[rows], h[rows] = advance(x[rows], denoised, h[rows], ticks)
     return x
+
+
+def find_terms(walk: Walk, number: int) -> tuple[Term, ...]:
+    """What is evaluated in this tick."""
+    return next(segment.terms for segment in walk if number < segment.stop)
 
 
 def time_pictures(

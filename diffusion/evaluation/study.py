@@ -40,10 +40,10 @@ class Audience(Protocol):
     tastes: Indices
     num_clicks: Indices
 
-    def embed(self, shopper: int, product: int) -> Vector:
-        """From the shopper's clicks, when shown this product."""
+    def embed(self, shopper: int, product: int | None) -> Vector:
+        """From the shopper's clicks, when shown this product or none."""
 
-    def embed_oracle(self, shopper: int, product: int) -> Vector:
+    def embed_oracle(self, shopper: int, product: int | None) -> Vector:
         """From many clicks on nothing but what the shopper likes best."""
 
 
@@ -242,9 +242,9 @@ def place_orders(
         if p not in prepared:
             vectors = shop.image_embeddings[p], shop.title_embeddings[p]
             prepared[p] = model.prepare_product(shop.cutouts[p], *vectors)
-        shopper = None
+        shopper = taste = None
         if trial.given != "nothing":
             embed = audience.embed if trial.given == "clicks" else audience.embed_oracle
-            shopper = embed(trial.shopper, p)
+            shopper, taste = embed(trial.shopper, p), embed(trial.shopper, None)
         scale = trial.strength * settings.max_shopper_scale
-        yield Order(prepared[p], shopper, trial.task, scale, trial.num_steps, trial.seed)
+        yield Order(prepared[p], shopper, trial.task, scale, trial.num_steps, trial.seed, taste)

@@ -22,11 +22,12 @@ def test_without_a_shopper_nothing_of_one_can_be_asked_for():
     assert all(not cond["has_shopper"].any() for cond in fused.values())
 
 
-def test_only_the_row_that_knows_both_holds_the_shopper():
+def test_only_rows_that_know_the_shopper_hold_them():
     fused = fuse(PRODUCT, SHOPPER, "preserve")
     assert set(fused) == set(Given)
     surer = [CERTAINTY * number for number in (1, 2, 3, 4)]
-    assert fused[Given.BOTH]["shopper"][0].tolist() == pytest.approx(surer)
+    for given in (Given.SHOPPER, Given.BOTH):
+        assert fused[given]["shopper"][0].tolist() == pytest.approx(surer)
     for given in (Given.NOTHING, Given.PRODUCT):
         assert not fused[given]["shopper"].any()
 
@@ -45,14 +46,29 @@ def test_flags_say_what_takes_part(given):
     assert cond["has_shopper"].tolist() == [given.has_shopper]
 
 
-def test_every_condition_is_one_row_on_the_products_device():
-    for cond in fuse(PRODUCT, SHOPPER, "preserve").values():
+def test_every_condition_is_one_row_that_holds_the_product_or_nothing_of_it():
+    for given, cond in fuse(PRODUCT, SHOPPER, "preserve").items():
         assert {len(value) for value in cond.values()} == {1}
-        assert cond["product"].tolist() == [[0, 1, 2, 3]]
-        assert cond["title"].tolist() == [[-1, -1, -1, -1]]
-        assert cond["packshot"] is PRODUCT.packshot or torch.equal(
-            cond["packshot"], PRODUCT.packshot
-        )
+        known = int(given.has_product)
+        assert cond["product"].tolist() == [[0, known, 2 * known, 3 * known]]
+        assert cond["title"].tolist() == [[-known] * 4]
+        assert torch.equal(cond["packshot"], known * PRODUCT.packshot)
+
+
+def test_rows_without_the_product_are_the_same_for_every_product():
+    other = ProductCondition(3 * PRODUCT.packshot, SHOPPER, SHOPPER)
+    one, two = fuse(PRODUCT, SHOPPER, "preserve"), fuse(other, SHOPPER, "preserve")
+    for given in (Given.NOTHING, Given.SHOPPER):
+        assert all(torch.equal(one[given][name], two[given][name]) for name in one[given])
+
+
+def test_products_are_told_apart_by_all_that_the_generator_sees():
+    def digest(packshot=PRODUCT.packshot, image=SHOPPER, title=-SHOPPER):
+        return ProductCondition(packshot, image, title).digest
+
+    assert digest() == digest(PRODUCT.packshot.clone(), SHOPPER.copy())
+    changed = [digest(image=2 * SHOPPER), digest(title=SHOPPER), digest(1.01 * PRODUCT.packshot)]
+    assert len({digest(), *changed}) == 4
 
 
 def test_conditions_follow_the_packshot_to_its_device():

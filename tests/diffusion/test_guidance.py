@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffusion.guidance import Given, Guidance
+from diffusion.guidance import MAX_TERMS, Given, Guidance
 
 scales = st.floats(0, 10, allow_nan=False, width=32)
 
@@ -53,7 +53,47 @@ def test_without_a_scale_the_shopper_is_never_evaluated():
         assert not any(known.has_shopper for known in terms)
 
 
-def test_a_shopper_is_only_ever_shown_a_product():
-    assert not Given.NOTHING.has_product and not Given.NOTHING.has_shopper
-    assert Given.PRODUCT.has_product and not Given.PRODUCT.has_shopper
-    assert Given.BOTH.has_product and Given.BOTH.has_shopper
+@settings(deadline=None)
+@given(scales, scales, st.tuples(*[st.floats(-2, 2)] * 2))
+def test_without_the_product_the_formula_is_that_of_an_unknown_product(
+    product_scale, shopper_scale, values
+):
+    nothing, shopper = values
+    guidance = Guidance(product_scale, shopper_scale)
+    terms = guidance.terms_without_product
+    assert not any(known.has_product for known, _ in terms)
+    predictions = {Given.NOTHING: nothing, Given.PRODUCT: nothing, Given.SHOPPER: shopper}
+    found = sum(weight * predictions[known] for known, weight in terms)
+    formula = nothing + shopper_scale * (shopper - nothing)
+    assert found == pytest.approx(formula, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("shopper_scale", "evaluated"),
+    [
+        (0.0, [Given.NOTHING]),
+        (1.0, [Given.SHOPPER]),
+        (0.5, [Given.NOTHING, Given.SHOPPER]),
+    ],
+)
+def test_without_the_product_a_term_that_vanishes_is_not_evaluated(shopper_scale, evaluated):
+    terms = Guidance(3.0, shopper_scale).terms_without_product
+    assert [known for known, _ in terms] == evaluated
+
+
+def test_what_a_row_is_given_is_what_its_name_says():
+    seen = {known: (known.has_product, known.has_shopper) for known in Given}
+    assert seen == {
+        Given.NOTHING: (False, False),
+        Given.PRODUCT: (True, False),
+        Given.SHOPPER: (False, True),
+        Given.BOTH: (True, True),
+    }
+
+
+def test_no_guidance_takes_more_rows_than_the_most():
+    for product_scale in (0.0, 1.0, 2.0):
+        for shopper_scale in (0.0, 0.5, 1.0, 2.0):
+            guidance = Guidance(product_scale, shopper_scale)
+            assert len(guidance.terms) <= MAX_TERMS
+            assert len(guidance.terms_without_product) <= MAX_TERMS

@@ -15,6 +15,7 @@ from diffusion.samplers import (
     plan_dpmpp_2m,
     plan_euler,
     plan_heun,
+    update,
 )
 from tests.diffusion.closed_forms import Gaussian, TwoPoints
 
@@ -107,6 +108,19 @@ def test_rows_of_different_samplers_schedules_and_lengths_share_every_update():
         done = [count + (i in moving) for i, count in enumerate(done)]
     alone = torch.cat([walk(plan, start[i : i + 1], data.denoise) for i, plan in enumerate(plans)])
     assert (x - alone).abs().max() <= 1e-6
+
+
+def test_an_update_by_a_table_is_the_update_by_ticks():
+    ticks = [plan(flow_sigmas(5))[2] for plan in SAMPLERS.values()]
+    x, denoised, h = torch.randn(3, 3, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+    table = torch.tensor([tick.coefficients for tick in ticks])
+    by_ticks, by_table = advance(x, denoised, h, ticks), update(x, denoised, h, table)
+    assert all(torch.equal(one, other) for one, other in zip(by_ticks, by_table, strict=True))
+
+
+def test_a_tick_knows_its_time():
+    times = [tick.t for tick in plan_euler(flow_sigmas(4, t_max=0.8))]
+    assert times == pytest.approx([0.8, 0.6, 0.4, 0.2])
 
 
 def test_flow_sigmas_are_evenly_spaced_times():

@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from diffusion.denoiser import per_row
-from diffusion.evaluation.generation import Order, generate, time_pictures, walk
+from diffusion.evaluation.generation import Order, find_terms, generate, time_pictures, walk
 from diffusion.fusion import fuse
 from diffusion.guidance import Given
 from diffusion.noise import draw_noise
 from diffusion.samplers import plan_euler
+from diffusion.taste_buckets import TasteBuckets
+from diffusion.walks import Intervals, Rules
 from tests.diffusion.tiny import WIDTH, load_model
 
 
@@ -70,10 +72,50 @@ def test_the_walk_is_the_guided_samplers(model, product, shopper):
     assert torch.allclose(walk(model, [order]), x, atol=1e-4)
 
 
+@pytest.fixture
+def with_intervals(model, monkeypatch):
+    """The model with no product in its first tick of four, and a taste in its first two."""
+    axis = np.eye(2, WIDTH, dtype=np.float32)
+    sigmas = model.sigmas(4)
+    intervals = Intervals(product=sigmas[1], shopper=sigmas[2])
+    rules = Rules({"preserve": intervals}, TasteBuckets((axis,), axis))
+    monkeypatch.setattr(model, "rules", rules)
+    return axis
+
+
+def test_a_walk_with_intervals_knows_each_in_its_own(model, product, shopper, with_intervals):
+    order = Order(product, shopper, "preserve", 1.0, 4, 5, taste=3 * with_intervals[1])
+    own = fuse(product, shopper, "preserve")
+    alike = fuse(product, with_intervals[1], "preserve")
+    known = [alike[Given.SHOPPER], alike[Given.BOTH], own[Given.BOTH], own[Given.BOTH]]
+    x = draw_noise(5, model.latent_shape)[None] * model.sigmas(4)[0]
+    for tick, cond in zip(plan_euler(model.sigmas(4)), known, strict=True):
+        x = tick.x_x * x + tick.x_d * model.denoise(x, torch.tensor([tick.sigma]), cond)
+    assert torch.allclose(walk(model, [order]), x, atol=1e-4)
+    assert [len(find_terms(order.plan(model)[1], number)) for number in range(4)] == [1] * 4
+
+
+def test_the_taste_is_the_shopper_where_none_is_told(model, product, with_intervals):
+    told, silent = (
+        Order(product, 2 * with_intervals[0], "preserve", 1.0, 4, 5, taste)
+        for taste in (2 * with_intervals[0], None)
+    )
+    other = Order(product, 2 * with_intervals[0], "preserve", 1.0, 4, 5, with_intervals[1])
+    assert torch.equal(walk(model, [told]), walk(model, [silent]))
+    assert not torch.allclose(walk(model, [other]), walk(model, [silent]), atol=1e-3)
+
+
+def test_a_batch_of_walks_with_and_without_a_bucket_is_one_of_islands(
+    model, product, shopper, with_intervals
+):
+    test_a_picture_is_the_same_whatever_its_batch(model, product, shopper)
+
+
 class OneStep:
     """A family whose latents are flat pixels of what its seed drew first."""
 
     latent_shape: tuple[int, ...] = (3, 4, 4)
+    rules = Rules()
 
     def sigmas(self, num_steps):
         return [1.0, 0.0]

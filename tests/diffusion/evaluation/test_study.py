@@ -140,10 +140,11 @@ def test_every_arm_is_told_of_its_own_shoppers_and_products(arms, shop, model, r
         assert (outcomes[name].tastes == guests.tastes[[t.shopper for t in arm]]).all()
         assert (outcomes[name].is_held_out == shop.is_held_out[[t.product for t in arm]]).all()
     wanted = [
-        (t.given, t.shopper, t.product)
+        (t.given, t.shopper, shown)
         for arm in arms.values()
         for t in arm
         if t.given != "nothing"
+        for shown in (t.product, None)
     ]
     assert guests.asked == wanted
 
