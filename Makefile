@@ -6,7 +6,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.t
 STAMP := .venv/.installed
 PROTOS := $(sort $(wildcard protos/etalage/v1/*.proto))
 STUBS := clients/python
-BENCHMARKS := features evaluation
+BENCHMARKS := features evaluation engine
 
 export HF_HUB_OFFLINE ?= 1
 
@@ -60,20 +60,35 @@ dataset: setup  ## fetch the four artists' sets and render catalogue and artwork
 	$(PY) -m features.world.build --npm $(NPM) --artworks $(ARTWORKS)
 
 CHECKPOINT := out/checkpoint
-TRAINING := $(PY) -m diffusion.training --artworks $(ARTWORKS) --run out/train --out $(CHECKPOINT) \
+TRAINING := $(PY) -m diffusion.training --artworks $(ARTWORKS) --run out/train --out $(CHECKPOINT) --student out/fast \
   --yardsticks out/yardsticks --clicks out/train/clicks.parquet $(TRAINING_OPTIONS)
 
 train: setup  ## train the embedded model into out/checkpoint; needs make dataset
 	$(TRAINING) encoders autoencoder judge
 	$(PY) -m features.simulate --shoppers 5000 --creatives 2048 --seed 7 --home out/train/home --checkpoint $(CHECKPOINT)
 	$(PY) -m features.training_set --home out/train/home --checkpoint $(CHECKPOINT) --out out/train/clicks.parquet
-	$(TRAINING) generator baseline
+	$(TRAINING) generator tastes student baseline
 
 evaluate: setup  ## how well the shipped model personalizes; out/evaluation/report.html
 	$(PY) -m benchmarks.evaluation
 
 bench: setup  ## run all benchmarks; JSON under out/bench/
 	for name in $(BENCHMARKS); do $(PY) -m benchmarks.$$name || exit 1; done
+
+PEERS := out/peers/.venv
+
+.PHONY: bench-peers
+bench-peers: setup $(PEERS)/.installed  ## measure the server against others; installs them under out/peers/
+	$(PY) -m benchmarks.peers $(BENCH_OPTIONS)
+
+$(PEERS)/.installed: benchmarks/peers/servers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.PHONY: bench-gpu
+bench-gpu: setup  ## measure the sampling engine on a CUDA device, also at SDXL's size
+	$(PY) -m benchmarks.gpu $(BENCH_OPTIONS)
 
 clean:  ## remove what can be made again
 	rm -rf out build .mypy_cache .ruff_cache .pytest_cache .hypothesis

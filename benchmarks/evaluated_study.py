@@ -21,7 +21,7 @@ from benchmarks.evaluated_world import (
 )
 from benchmarks.measurement import ROOT
 from diffusion.baseline import ConditionalGan
-from diffusion.checkpoint import DEFAULT_CHECKPOINT
+from diffusion.checkpoint import DEFAULT_CHECKPOINT, FAST_CHECKPOINT
 from diffusion.composition import Pixels
 from diffusion.evaluation.findings import (
     Features,
@@ -47,19 +47,21 @@ from diffusion.evaluation.study import (
     run_study,
 )
 from diffusion.model import ProductDiffusion
+from diffusion.training.distillation import STUDENT_STEPS
 from features.simulate import WORLD
 from server.core import Mode
 from server.imaging.compose import compose
 from server.rows import Defaults
 
 SEED = 2024  # of all draws; the world that features and training know has another
-MAIN, BASELINE = "diffusion", "conditional GAN"
+MAIN, STUDENT, BASELINE = "diffusion", "student", "conditional GAN"
 SIDE = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Folders:
     checkpoint: Path = DEFAULT_CHECKPOINT
+    student: Path = FAST_CHECKPOINT
     baseline: Path = JUDGE.with_name("baseline")
     judge: Path = JUDGE
     artworks: Path = ROOT / "out" / "artworks"
@@ -123,10 +125,10 @@ class Study:
         yield from find_judge(self.world, self.reader, self.effort.judged, SEED)
 
     def find_model(self, name: str) -> Iterator[Finding]:
-        model, settings = self.models[name], self.settings
+        model, (arms, settings) = self.models[name], self.plan(name)
         outcomes = run_study(
             model,
-            self.arms,
+            arms,
             self.world.shop,
             self.audience,
             settings,
@@ -134,7 +136,7 @@ class Study:
             paste,
             label=name,
         )
-        trials = self.arms["preserve/personalized"]
+        trials = arms["preserve/personalized"]
         for finding in (
             *find_taste(name, outcomes),
             *find_history(name, outcomes, trials, self.audience.num_clicks),
@@ -146,8 +148,20 @@ class Study:
         ):
             yield finding if name == MAIN else replace(finding, target=None)
 
+    def plan(self, name: str) -> tuple[dict[str, list[Trial]], Settings]:
+        """What a model is asked for: a student only ever has its own few steps."""
+        if name != STUDENT:
+            return self.arms, self.settings
+        own = f"steps/{STUDENT_STEPS}"
+        arms = {
+            arm: [replace(trial, num_steps=STUDENT_STEPS) for trial in trials]
+            for arm, trials in self.arms.items()
+            if arm == own or not arm.startswith("steps/")
+        }
+        return arms, replace(self.settings, num_steps=STUDENT_STEPS, steps=(STUDENT_STEPS,))
+
     def find_latency(self, name: str) -> Iterator[Finding]:
-        model, some = self.models[name], self.arms["preserve/personalized"]
+        model, some = self.models[name], self.plan(name)[0]["preserve/personalized"]
         some = (some * 16)[:16]
         orders = [*place_orders(model, some, self.world.shop, self.audience, self.settings)]
         for size, count in zip((1, 16), self.effort.batches, strict=True):
@@ -184,6 +198,8 @@ def prepare(folders: Folders, effort: Effort) -> Study:
     torch.manual_seed(SEED)
     main = ProductDiffusion.load(folders.checkpoint)
     models: dict[str, Model] = {MAIN: main}
+    if folders.student.exists():
+        models[STUDENT] = ProductDiffusion.load_student(folders.student, main)
     if folders.baseline.exists():
         models[BASELINE] = ConditionalGan.load(folders.baseline, main.encoders)
     world = open_world(main.encoders, folders.world)

@@ -6,6 +6,9 @@ import hashlib
 from pathlib import Path
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "default"
+FAST_CHECKPOINT = Path(__file__).parent / "fast"
+"""The student of few steps; it borrows encoders and autoencoder from the default."""
+
 EVALUATION = "evaluation.json"
 """What `make evaluate` found of the checkpoint that it lies in."""
 

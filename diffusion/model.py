@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -20,11 +23,23 @@ from diffusion.composition import place_on_white
 from diffusion.denoiser import Conditions, FlowDenoiser
 from diffusion.encoders import Encoders, to_pixels
 from diffusion.fusion import ProductCondition, Vector
-from diffusion.samplers import flow_sigmas
+from diffusion.samplers import flow_sigmas, karras_sigmas
+from diffusion.taste_buckets import TasteBuckets
 from diffusion.transformer import ProductTransformer
+from diffusion.walks import Intervals, Rules
 
 Pixels = NDArray[np.uint8]
 N = TypeVar("N", bound=nn.Module)
+KARRAS_RANGE = (0.02, 200.0)
+PARTS = {
+    "autoencoder": "Autoencoder",
+    "transformer": "ProductTransformer",
+    "encoders": "Encoders",
+}
+BORROWED = "encoders_digest"
+"""In a student's card: of whose embeddings it was taught."""
+
+UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
 class ProductDiffusion:
@@ -41,11 +56,14 @@ class ProductDiffusion:
         encoders: Encoders,
         name: str,
         digest: str,
+        rules: Rules | None = None,
+        shift: float = 1.0,
     ) -> None:
         device = encoders.device
         self.autoencoder = autoencoder.eval().requires_grad_(False).to(device)
         self.transformer = transformer.eval().requires_grad_(False).to(device)
         self.encoders, self.name, self.digest = encoders, name, digest
+        self.rules, self.shift = rules or Rules(), shift
         side = transformer.config.latent_side
         self.latent_shape: tuple[int, ...] = (transformer.config.latent_channels, side, side)
         self.pixel_side = 8 * side
@@ -64,16 +82,52 @@ class ProductDiffusion:
                 Encoders.load(folder / "encoders", device),
                 index["_name_or_path"],
                 digest_folder(folder),
+                read_rules(index, folder),
+                index.get("shift", 1.0),
             )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except UNREADABLE as error:
             raise CheckpointUnusable(f"{folder} is no checkpoint of this model: {error}") from error
+
+    @classmethod
+    def load_student(
+        cls, folder: Path, teacher: ProductDiffusion, dtype: torch.dtype = torch.float32
+    ) -> ProductDiffusion:
+        """A transformer that was distilled from the teacher's, with the teacher's own autoencoder
+        and encoders. Raises CheckpointUnusable, also where it was taught with other encoders."""
+        try:
+            index = json.loads((folder / "model_index.json").read_text())
+            if index[BORROWED] != teacher.encoders.digest:
+                raise ValueError(f"taught with encoders {index[BORROWED]}, not with {teacher.name}")
+            digests = f"{digest_folder(folder)} {teacher.digest}"
+            return cls(
+                teacher.autoencoder,
+                load_network(ProductTransformer, folder / "transformer", dtype),
+                teacher.encoders,
+                index["_name_or_path"],
+                hashlib.sha256(digests.encode()).hexdigest()[:16],
+                read_rules(index, folder),
+                index.get("shift", 1.0),
+            )
+        except UNREADABLE as error:
+            raise CheckpointUnusable(f"{folder} is no student of this model: {error}") from error
 
     @property
     def device(self) -> torch.device:
         return self.encoders.device
 
-    def sigmas(self, num_steps: int) -> list[float]:
-        return flow_sigmas(num_steps)
+    def sigmas(self, num_steps: int, name: str | None = None) -> list[float]:
+        """From noise to 0: the model's own, "uniform" in time, or "karras"."""
+        if name == "karras":
+            return karras_sigmas(num_steps, *KARRAS_RANGE)
+        return flow_sigmas(num_steps, shift=self.shift if name is None else 1.0)
+
+    def compile(self) -> None:
+        """Compiles the transformer, once for each number of rows that it is given; on a GPU each
+        becomes one CUDA graph."""
+        torch._dynamo.config.recompile_limit = 64  # models of one class count together
+        mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+        network = torch.compile(self.transformer, mode=mode, dynamic=False)
+        self._denoiser = FlowDenoiser(network)
 
     @torch.inference_mode()
     def denoise(self, x: Tensor, sigma: Tensor, cond: Conditions) -> Tensor:
@@ -116,13 +170,37 @@ def load_network(kind: type[N], folder: Path, dtype: torch.dtype) -> N:
     return cast(N, network)
 
 
-def save_index(folder: Path, name: str) -> None:
-    """model_index.json in diffusers' layout."""
+def read_rules(index: dict[str, Any], folder: Path) -> Rules:
+    """Intervals by task as the card has them."""
+    intervals = {}
+    for task, told in index.get("intervals", {}).items():
+        low, high = told.get("guidance", (0.0, math.inf))
+        sides = told.get("product", math.inf), told.get("shopper", math.inf)
+        intervals[task] = Intervals(*sides, (low, high))
+    return Rules(intervals, TasteBuckets.load(folder))
+
+
+def save_index(
+    folder: Path,
+    name: str,
+    card: Mapping[str, Any] | None = None,
+    parts: Sequence[str] = tuple(PARTS),
+) -> None:
+    """model_index.json in diffusers' layout; `card` holds `shift` and `intervals` by task."""
     index = {
         "_class_name": "ProductDiffusion",
         "_name_or_path": name,
-        "autoencoder": ["diffusion.autoencoder", "Autoencoder"],
-        "transformer": ["diffusion.transformer", "ProductTransformer"],
-        "encoders": ["diffusion.encoders", "Encoders"],
+        **{part: [f"diffusion.{part}", PARTS[part]] for part in parts},
+        **(card or {}),
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def save_student_index(
+    folder: Path, name: str, card: Mapping[str, Any], teacher: ProductDiffusion
+) -> None:
+    """The card of a student, with the teacher's taste buckets beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_index(folder, name, {BORROWED: teacher.encoders.digest, **card}, ["transformer"])
+    if teacher.rules.buckets is not None:
+        teacher.rules.buckets.save(folder)

@@ -8,17 +8,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
 from diffusion.autoencoder import Autoencoder
-from diffusion.checkpoint import DEFAULT_CHECKPOINT
+from diffusion.checkpoint import DEFAULT_CHECKPOINT, FAST_CHECKPOINT
 from diffusion.encoders import Encoders
-from diffusion.model import load_network, save_index
+from diffusion.model import (
+    ProductDiffusion,
+    load_network,
+    read_rules,
+    save_index,
+    save_student_index,
+)
+from diffusion.samplers import flow_sigmas
+from diffusion.taste_buckets import TasteBuckets
 from diffusion.training.autoencoder import train_autoencoder
 from diffusion.training.baseline import train_baseline
 from diffusion.training.clicks import load_moments
 from diffusion.training.corpus import Corpus, build_corpus
+from diffusion.training.distillation import STUDENT_STEPS, record_walks, train_student
 from diffusion.training.encoders import train_encoders, train_titles
 from diffusion.training.examples import ExampleSource
 from diffusion.training.generator import build_generator, train_generator
@@ -28,6 +38,7 @@ from diffusion.transformer import ProductTransformer
 
 WORLD = Path("features/world")
 YARDSTICKS = Path("diffusion/evaluation")
+NOT_OF_A_SCHEDULE = ("batch", "network", "name", "card", "num_walks")
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,7 @@ class Training:
     artworks: Path
     run: Path
     out: Path
+    student: Path
     yardsticks: Path
     clicks: Path
     start: Path | None
@@ -67,7 +79,35 @@ class Training:
         network.to(self.device)
         network = train_generator(self.examples, network, schedule, self.run, batch)
         network.bfloat16().save_pretrained(self.out / "transformer")
-        save_index(self.out, self.config["name"])
+        self.write_card()
+
+    def fit_tastes(self) -> None:
+        """Which shoppers count as alike, and the model's card, which says how long."""
+        moments = self.examples.moments
+        unseen = np.zeros_like(moments.profile)
+        shoppers = moments.embed(np.arange(len(moments)), unseen)
+        TasteBuckets.fit(moments.axes[:2], shoppers).save(self.out)
+        self.write_card()
+
+    def write_card(self) -> None:
+        save_index(self.out, self.config["name"], self.config["card"])
+
+    def train_student(self) -> None:
+        """The generator's own pictures in a fifth of its steps, learnt from its walks."""
+        told = self.config["student"]
+        schedule, batch = self.read("student")
+        teacher = ProductDiffusion.load(self.out, str(self.device))
+        # Examples are made ready only where a walk is missing.
+        record = record_walks(
+            teacher, lambda *drawn: self.examples.draw(*drawn), told["num_walks"], self.run
+        )
+        save_student_index(self.student, told["name"], told["card"], teacher)
+        rules = read_rules(told["card"], self.student)
+        sigmas = flow_sigmas(STUDENT_STEPS, shift=told["card"]["shift"])
+        network = load_network(ProductTransformer, self.out / "transformer", torch.float32)
+        network.to(self.device)
+        network = train_student(record, network, rules, sigmas, schedule, self.run, batch)
+        network.bfloat16().save_pretrained(self.student / "transformer")
 
     def train_baseline(self) -> None:
         """The conditional GAN that the generator is compared with."""
@@ -84,7 +124,7 @@ class Training:
         network.bfloat16().save_pretrained(self.yardsticks / "judge")
 
     def read(self, stage: str) -> tuple[Schedule, int]:
-        told = {k: v for k, v in self.config[stage].items() if k not in ("batch", "network")}
+        told = {k: v for k, v in self.config[stage].items() if k not in NOT_OF_A_SCHEDULE}
         return Schedule(**told), self.config[stage].get("batch", 0)
 
     @cached_property
@@ -110,6 +150,8 @@ STAGES = {
     "autoencoder": Training.train_autoencoder,
     "judge": Training.train_judge,
     "generator": Training.train_generator,
+    "tastes": Training.fit_tastes,
+    "student": Training.train_student,
     "baseline": Training.train_baseline,
 }
 
@@ -123,6 +165,7 @@ def main() -> None:
     parser.add_argument("--artworks", type=Path, required=True, help="folder of the artists' sets")
     parser.add_argument("--run", type=Path, default=Path("out/train"), help="curves and state")
     parser.add_argument("--out", type=Path, default=DEFAULT_CHECKPOINT, help="checkpoint folder")
+    parser.add_argument("--student", type=Path, default=FAST_CHECKPOINT, help="of few steps")
     parser.add_argument("--yardsticks", type=Path, default=YARDSTICKS, help="judge and baseline")
     parser.add_argument(
         "--clicks",

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from benchmarks.evaluated_study import BASELINE, MAIN, Effort, Folders
+from benchmarks.evaluated_study import BASELINE, MAIN, STUDENT, Effort, Folders
 from benchmarks.evaluated_world import SimulatedAudience, open_world, render_composites
 from benchmarks.evaluation import main, pick_claims
 from benchmarks.measurement import Options
@@ -15,13 +15,15 @@ from diffusion.encoders import Encoders
 from diffusion.evaluation.findings import Finding
 from diffusion.evaluation.metrics import Figure
 from diffusion.evaluation.study import Size
+from diffusion.model import ProductDiffusion
 from diffusion.taste import NUM_RECENT, click_weight, embed_shopper, pool_clicks
 from features.shoppers import ACTIONS
 from features.simulate import WORLD
 from tests.diffusion.evaluation.small import make_judge
-from tests.diffusion.tiny import WIDTH, make_encoders, save_checkpoint
+from tests.diffusion.tiny import WIDTH, make_encoders, save_checkpoint, save_student
 
 NUM_PRODUCTS = 6
+OWN_STEPS = ("steps", STUDENT)
 EFFORT = Effort(
     Size(pairs=4, restyle_generic=2, history=2, dial=2, steps=2),
     *((4, 20), 400, 24, 2, 40, 8, NUM_PRODUCTS, (2, 2), (1, 1)),
@@ -122,15 +124,18 @@ def test_claims_are_targets_their_like_of_the_baseline_and_what_informs():
     assert claims[1].holds is None
 
 
-@pytest.mark.parametrize("has_baseline", [True, False])
-def test_it_runs_from_end_to_end(has_baseline, folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("has_others", [True, False])
+def test_it_runs_from_end_to_end(has_others, folder, tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.evaluation.QUICK", EFFORT)
     make_judge().save_pretrained(tmp_path / "judge")
-    if has_baseline:
+    checkpoint = save_checkpoint(tmp_path / "checkpoint")
+    if has_others:
         small = GanGenerator(WIDTH, channels=(8, 8, 8, 8))
         small.save_pretrained(tmp_path / "baseline")
+        save_student(tmp_path / "student", ProductDiffusion.load(checkpoint))
     folders = Folders(
-        checkpoint=save_checkpoint(tmp_path / "checkpoint"),
+        checkpoint=checkpoint,
+        student=tmp_path / "student",
         baseline=tmp_path / "baseline",
         judge=tmp_path / "judge",
         artworks=tmp_path / "none",
@@ -140,8 +145,10 @@ def test_it_runs_from_end_to_end(has_baseline, folder, tmp_path, monkeypatch):
     assert main(Options(quick=True, strict=False, out=tmp_path / "bench"), folders) == 0
     told = json.loads((tmp_path / "evaluation" / "report.json").read_text("utf-8"))
     models = {row["model"] for row in told["findings"]}
-    assert models == {MAIN, "encoders", "judge"} | ({BASELINE} if has_baseline else set())
-    assert any("baseline is not trained" in note for note in told["notes"]) != has_baseline
+    assert models == {MAIN, "encoders", "judge"} | ({BASELINE, STUDENT} if has_others else set())
+    steps = {row["at"] for row in told["findings"] if (row["section"], row["model"]) == OWN_STEPS}
+    assert steps == ({"4"} if has_others else set()), "never the 20 of its teacher"
+    assert any("baseline is not trained" in note for note in told["notes"]) != has_others
     sheets = {path.name for path in (tmp_path / "evaluation" / "sheets").iterdir()}
     assert sheets == {"preserve_grid.webp", "restyle_grid.webp", "side_by_side.webp"}
     claims = json.loads((tmp_path / "bench" / "evaluation.json").read_text("utf-8"))["claims"]

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.checkpoint import DEFAULT_CHECKPOINT, CheckpointUnusable, digest_folder
+from diffusion.checkpoint import (
+    DEFAULT_CHECKPOINT,
+    FAST_CHECKPOINT,
+    CheckpointUnusable,
+    digest_folder,
+)
 from diffusion.fusion import fuse
 from diffusion.guidance import Given
 from diffusion.model import ProductDiffusion, encode_packshot
@@ -19,6 +24,7 @@ from tests.diffusion.tiny import (
     load_model,
     make_autoencoder,
     save_checkpoint,
+    save_student,
 )
 
 SHOPPER = np.linspace(-1, 1, WIDTH, dtype=np.float32)
@@ -98,6 +104,50 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
     damage(folder)
     with pytest.raises(CheckpointUnusable, match="mine is no checkpoint"):
         ProductDiffusion.load(folder)
+
+
+def test_a_student_borrows_all_but_its_transformer(tmp_path, model):
+    student = ProductDiffusion.load_student(save_student(tmp_path, model), model)
+    assert student.name == "tiny-fast" and student.shift == 4.0
+    assert student.rules.intervals["preserve"].guidance == (0.0, 12.5)
+    assert student.autoencoder is model.autoencoder and student.encoders is model.encoders
+    assert student.latent_shape == model.latent_shape
+    assert not torch.equal(student.transformer.embed.weight, model.transformer.embed.weight)
+    assert {path.name for path in tmp_path.iterdir()} == {"model_index.json", "transformer"}
+
+
+def test_a_student_of_another_teacher_is_another_model(tmp_path, model):
+    folder = save_student(tmp_path / "student", model)
+    twin = save_checkpoint(tmp_path / "twin")
+    (twin / "autoencoder" / "more.json").write_text("{}")
+    digests = [
+        ProductDiffusion.load_student(folder, teacher).digest
+        for teacher in (model, ProductDiffusion.load(twin))
+    ]
+    assert len({*digests, model.digest, digest_folder(folder)}) == 4
+
+
+@pytest.mark.parametrize("damage", [lose_the_index, cut_the_weights])
+def test_a_damaged_student_is_named(tmp_path, model, damage):
+    folder = save_student(tmp_path / "mine", model)
+    damage(folder)
+    with pytest.raises(CheckpointUnusable, match="mine is no student"):
+        ProductDiffusion.load_student(folder, model)
+
+
+def test_a_student_is_not_loaded_beside_other_encoders(tmp_path, model):
+    other = ProductDiffusion.load(save_checkpoint(tmp_path / "other", seed=1))
+    folder = save_student(tmp_path / "student", other)
+    with pytest.raises(CheckpointUnusable, match="taught with encoders .*, not with tiny"):
+        ProductDiffusion.load_student(folder, model)
+
+
+def test_the_shipped_student_is_one_of_the_shipped_checkpoint():
+    teacher = ProductDiffusion.load(DEFAULT_CHECKPOINT)
+    student = ProductDiffusion.load_student(FAST_CHECKPOINT, teacher)
+    assert student.name == "etalage-fast" and student.latent_shape == teacher.latent_shape
+    assert student.rules.buckets is not None
+    assert student.sigmas(4) == pytest.approx(teacher.sigmas(20)[::5])
 
 
 def test_the_network_computes_in_the_type_asked_for_and_answers_in_full(tmp_path, model):

@@ -10,7 +10,7 @@ from transformers import GPT2Config, GPT2Model, ViTConfig, ViTModel
 
 from diffusion.autoencoder import Autoencoder
 from diffusion.encoders import MAX_TOKENS, DualEncoder
-from diffusion.model import ProductDiffusion, save_index
+from diffusion.model import ProductDiffusion, save_index, save_student_index
 from diffusion.training.corpus import Product
 from diffusion.training.encoders import train_tokenizer
 from diffusion.transformer import ProductTransformer
@@ -88,3 +88,11 @@ def save_checkpoint(folder: Path, seed: int = 0) -> Path:
 
 def load_model(folder: Path) -> ProductDiffusion:
     return ProductDiffusion.load(save_checkpoint(folder))
+
+
+def save_student(folder: Path, teacher: ProductDiffusion) -> Path:
+    """A student as `python -m diffusion.training student` leaves one, never taught."""
+    make_transformer(seed=5).save_pretrained(folder / "transformer")
+    card = {"shift": 4.0, "intervals": {"preserve": {"product": 12.5, "guidance": [0.0, 12.5]}}}
+    save_student_index(folder, "tiny-fast", card, teacher)
+    return folder
