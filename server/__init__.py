@@ -2,12 +2,14 @@
 
 doors            gRPC in and out: validation, messages, errors by table, health, drain
 idempotency      a repeated request gets the first answer
+cancellation     a request ends by its id, also one that has not come yet
 pipeline         the way of a request, told once
 experiments      which arm answers
 personalization  whether the shopper takes part, and why not
 products         packshots cut out, encoded and kept
 rows             a request becomes rows; deadlines
-sampling         the engine: scheduler, batched steps, decoding
+sampling         the engine: admission, scheduler, batched steps, shared walks, decoding
+nearest          earlier creatives, for deadlines that can't be met otherwise
 news             progress and previews on the way
 imaging          the product's own pixels on top, and files
 commands         the verbs, and building all of this from one configuration

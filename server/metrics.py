@@ -4,7 +4,8 @@ Import this module before Feast: Feast turns prometheus_client into multiprocess
 the first to import it, and Metrics refuses to start in that mode.
 
 `Metrics` is the observer of the features' reads (read_seconds, missing, age) and of the sampling
-engine (tick, steps, wasted, queued, queue_seconds, refused).
+engine (tick, pace, steps, reused, shared, latents_bytes, wasted, shrunk, queued,
+queue_seconds, refused).
 """
 
 from __future__ import annotations
@@ -138,7 +139,16 @@ class Metrics:
         self._queue_depth = gauge("queue_depth", "Rows that wait for the engine.")
         self._queue_s = histogram("queue_seconds", "Wait of rows for their first tick.", _STAGE_S)
         self._rows = histogram("rows_per_forward", "Rows that shared a forward.", _ROWS)
-        self._tick_s = histogram("tick_seconds", "Forwards by bucket.", _TICK_S, "bucket")
+        self._forward_rows = counter("forward_rows_total", "Rows of forwards.", "model")
+        self._padding = counter("padding_rows_total", "Rows that filled a bucket up.", "model")
+        self._tick_s = histogram("tick_seconds", "Forwards.", _TICK_S, "model", "bucket")
+        self._pace_s = gauge(
+            "tick_pace_seconds", "What a forward is expected to take.", "model", "shape", "bucket"
+        )
+        self._largest = gauge("largest_bucket_rows", "Largest forward, after memory ran out.")
+        self._reused = counter("steps_reused_total", "Steps done with an earlier prediction.")
+        self._shared = counter("steps_shared_total", "Steps taken over from other rows.", "how")
+        self._latents = gauge("shared_latents_bytes", "States kept for rows that walk alike.")
         self._steps = counter("steps_total", "Steps sampled.")
         self._wasted = counter("steps_wasted_total", "Steps sampled for images nobody got.")
         self._read_s = histogram("feature_read_seconds", "Feature reads.", _READ_S, "view")
@@ -193,9 +203,26 @@ class Metrics:
 
     # the sampling engine
 
-    def tick(self, bucket: int, num_rows: int, seconds: float) -> None:
-        self._tick_s(str(bucket)).observe(seconds)
+    def tick(self, model: str, bucket: int, num_rows: int, seconds: float) -> None:
+        self._tick_s(model, str(bucket)).observe(seconds)
         self._rows().observe(num_rows)
+        self._forward_rows(model).inc(num_rows)
+        self._padding(model).inc(bucket - num_rows)
+
+    def pace(self, model: str, shape: str, bucket: int, seconds: float) -> None:
+        self._pace_s(model, shape, str(bucket)).set(seconds)
+
+    def reused(self, count: int) -> None:
+        self._reused().inc(count)
+
+    def shared(self, how: str, count: int) -> None:
+        self._shared(how).inc(count)
+
+    def latents_bytes(self, count: int) -> None:
+        self._latents().set(count)
+
+    def shrunk(self, largest: int) -> None:
+        self._largest().set(largest)
 
     def steps(self, count: int) -> None:
         self._steps().inc(count)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 from diffusion.model import ProductDiffusion
 from features.records import Product, Products, Shopper
 from server.core import (
+    QUALITY,
     Accepted,
     Arm,
+    Degradation,
     EncodedImage,
     ImageRequest,
     ImageResult,
@@ -24,15 +27,16 @@ from server.core import (
     Pixels,
     Source,
 )
-from server.errors import DeadlineExceeded, InvalidRequest, Unavailable, Violation
+from server.errors import DeadlineExceeded, InvalidRequest, Overloaded, Unavailable, Violation
 from server.experiments import Assignment, assign
 from server.imaging.compose import compose
 from server.imaging.encode import encode, show_packshot
+from server.nearest import NearestTaste
 from server.news import Listener, News
 from server.personalization import Taste, decide
 from server.products import PreparedProduct, ProductShelf
-from server.rows import Defaults, fit_deadline, may_degrade, plan_rows
-from server.sampling.engine import Engine
+from server.rows import Defaults, find_steps, may_degrade, plan_rows, point
+from server.sampling.router import Router
 from server.sampling.row import RowRequest
 from server.stopwatch import Stopwatch
 
@@ -52,25 +56,33 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What came out of the engine: pixels [S, S, 3] for each of the rows that were stepped."""
+    """What came out of the engine: pixels [S, S, 3] for each of the rows that were stepped, and
+    what they took."""
 
     rows: Sequence[RowRequest]
     pixels: Sequence[Pixels]
+    num_forward_rows: int
+    num_shared_steps: int
+
+    @property
+    def num_steps(self) -> int:
+        return self.rows[0].plan[-1].step
 
 
 class Pipeline:
     def __init__(
         self,
         reader: Reader,
-        model: ProductDiffusion,
-        engine: Engine,
+        models: Mapping[str, ProductDiffusion],
+        router: Router,
         workers: Executor,
         defaults: Defaults | None = None,
     ) -> None:
-        self._reader, self._model, self._engine = reader, model, engine
+        """`models` by the names that requests call them; their encoders are the same."""
+        self._reader, self._models, self._router = reader, models, router
         self._workers, self._defaults = workers, defaults or Defaults()
-        self._shelf = ProductShelf(model)
-        self._card = ModelCard(model.name, model.digest)
+        self._shelf = ProductShelf(models[QUALITY])
+        self._nearest = NearestTaste(self._defaults.nearest_bytes)
 
     async def generate(
         self, request: ImageRequest, on_event: Listener | None = None
@@ -80,21 +92,33 @@ class Pipeline:
         Raises server.errors.EtalageError, features.records.ProductUnknown or FeaturesUnavailable.
         """
         watch = Stopwatch()
+        model = self._models[request.model or QUALITY]
         assignment = assign(request, self._defaults.strength)
         with watch.stage("read"):
             taste, features = await self._read(request, assignment)
         with watch.stage("fuse"):
             product = await self._prepare(request, features)
-            rows = plan_rows(request, assignment, taste, product, self._model, self._defaults)
+            rows = plan_rows(request, assignment, taste, product, model, self._defaults)
         sampled = None
         if assignment.arm is not Arm.ORIGINAL:
-            sampled = await self._sample(request, rows, watch, on_event)
+            try:
+                plan = partial(
+                    plan_rows, request, assignment, taste, product, model, self._defaults
+                )
+                sampled = await self._sample(request, model, rows, plan, watch, on_event)
+            except (DeadlineExceeded, Overloaded):
+                if not may_degrade(request):
+                    raise
+                if (near := self._find_nearest(request, product, taste, watch)) is not None:
+                    return near
         with watch.stage("compose"):
             creatives = await self._compose(request, product, sampled)
         with watch.stage("encode"):
             seeds = [row.seed for row in rows]
             images = await self._encode(creatives, seeds, request.output)
-        return self._seal(request, assignment, taste, sampled, images, watch)
+        result = self._seal(request, assignment, taste, model, rows, sampled, images, watch)
+        self._remember(request, product, taste, result)
+        return result
 
     async def _read(
         self, request: ImageRequest, assignment: Assignment
@@ -130,31 +154,59 @@ class Pipeline:
     async def _sample(
         self,
         request: ImageRequest,
+        model: ProductDiffusion,
         rows: Sequence[RowRequest],
+        plan: Callable[[int], Sequence[RowRequest]],
         watch: Stopwatch,
         on_event: Listener | None,
-    ) -> Sampled | None:
-        """None where the deadline can't be met and the request would rather have the packshot."""
-        try:
-            rows = fit_deadline(rows, request, self._engine, self._model, self._defaults)
-            with ExitStack() as stack:
-                news = None
-                if on_event is not None:
-                    num_steps = rows[0].plan[-1].step
-                    decode = self._model.decode
-                    news = News(request.preview_side, num_steps, decode, self._workers, on_event)
-                    stack.callback(news.close)
-                ticket = self._engine.submit(rows, news.step if news else None)
-                stack.callback(ticket.release)
-                if on_event is not None:
-                    on_event(Accepted())
-                pixels = await ticket.result
-        except DeadlineExceeded:
-            if not may_degrade(request):
-                raise
-            return None
+    ) -> Sampled:
+        """Raises Overloaded or DeadlineExceeded where the deadline can't be, or was not, met."""
+        num_steps = find_steps(rows, request, self._router, self._defaults)
+        if num_steps < rows[0].plan[-1].step:
+            rows = plan(num_steps)
+        with ExitStack() as stack:
+            news = None
+            if on_event is not None:
+                decode, side = model.decode, request.preview_side
+                news = News(side, num_steps, decode, self._workers, on_event)
+                stack.callback(news.close)
+            ticket = self._router.submit(rows, news.step if news else None)
+            stack.callback(ticket.release)
+            if on_event is not None:
+                on_event(Accepted())
+            pixels = await ticket.result
         watch.note(queue=ticket.queue_s, sample=ticket.sample_s, decode=ticket.decode_s)
-        return Sampled(rows, pixels)
+        return Sampled(rows, pixels, ticket.num_forward_rows, ticket.num_steps_shared)
+
+    def _find_nearest(
+        self, request: ImageRequest, product: PreparedProduct, taste: Taste, watch: Stopwatch
+    ) -> ImageResult | None:
+        """An earlier answer for the nearest taste, where one was kept."""
+        key = self._name(request, product)
+        if key is None or (found := self._nearest.find(key, point(taste, product))) is None:
+            return None
+        return replace(
+            found[0],
+            source=Source.CACHE,
+            degradation=Degradation.NEAREST_TASTE,
+            personalization=taste.account,
+            timings_s=watch.timings_s,
+            request_id=request.request_id,
+        )
+
+    def _remember(
+        self, request: ImageRequest, product: PreparedProduct, taste: Taste, result: ImageResult
+    ) -> None:
+        key = self._name(request, product)
+        if key is not None and result.degradation is Degradation.NONE:
+            self._nearest.keep(key, point(taste, product), result)
+
+    def _name(self, request: ImageRequest, product: PreparedProduct) -> Hashable | None:
+        """What two answers must agree on, but for the shopper; None for what is not kept."""
+        if not isinstance(request.product, str):
+            return None
+        model = request.model or QUALITY
+        return product.condition.digest, request.mode, request.output, request.num_images, model
 
     async def _compose(
         self, request: ImageRequest, product: PreparedProduct, sampled: Sampled | None
@@ -180,20 +232,37 @@ class Pipeline:
         request: ImageRequest,
         assignment: Assignment,
         taste: Taste,
+        model: ProductDiffusion,
+        rows: Sequence[RowRequest],
         sampled: Sampled | None,
         images: Sequence[EncodedImage],
         watch: Stopwatch,
     ) -> ImageResult:
-        return ImageResult(
+        is_asked = assignment.arm is Arm.ORIGINAL
+        packshot = ImageResult(
             images=tuple(images),
-            source=Source.ORIGINAL if sampled is None else Source.GENERATED,
+            source=Source.ORIGINAL,
             personalization=taste.account,
             arm=assignment.arm,
-            model=None if sampled is None else self._card,
-            sampler=None if sampled is None else request.sampler,
-            steps=0 if sampled is None else sampled.rows[0].plan[-1].step,
+            model=None,
+            sampler=None,
+            steps=0,
             timings_s=watch.timings_s,
             request_id=request.request_id,
+            degradation=Degradation.NONE if is_asked else Degradation.ORIGINAL,
+        )
+        if sampled is None:
+            return packshot
+        is_whole = sampled.num_steps == rows[0].plan[-1].step
+        return replace(
+            packshot,
+            source=Source.GENERATED,
+            model=ModelCard(model.name, model.digest),
+            sampler=request.sampler,
+            steps=sampled.num_steps,
+            degradation=Degradation.NONE if is_whole else Degradation.FEWER_STEPS,
+            num_forward_rows=sampled.num_forward_rows,
+            num_shared_steps=sampled.num_shared_steps,
         )
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -59,7 +60,8 @@ class ProductShelf:
     def prepare(self, product: Product, locale: str) -> PreparedProduct:
         """A product of the feature store, told in the language of `locale`."""
         language, title = choose_title(product.titles, locale)
-        version = product.image_embedding.tobytes().hex()[:32]
+        vectors = product.image_embedding.tobytes() + product.text_embedding.tobytes()
+        version = hashlib.blake2b(vectors, digest_size=16).hexdigest()
         key = (product.product_id, product.packshot, version, title)
         return self._keep(key, lambda: self._from_store(product, language, title))
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import time
+import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from diffusion.fusion import fuse
+import numpy as np
+
+from diffusion.fusion import ProductCondition, ShopperCondition, Vector
 from diffusion.guidance import Guidance
 from diffusion.model import ProductDiffusion
 from diffusion.noise import MAX_SEED, derive_seed
-from diffusion.samplers import SAMPLERS, Plan
-from server.core import Arm, DeadlinePolicy, ImageRequest
+from diffusion.samplers import SAMPLERS
+from features.records import Shopper
+from server.core import FAST, Arm, DeadlinePolicy, ImageRequest
 from server.errors import DeadlineExceeded, Overloaded
 from server.experiments import Assignment
 from server.personalization import Taste
 from server.products import PreparedProduct
-from server.sampling.engine import Engine
+from server.sampling.admission import Demand
+from server.sampling.router import Router
 from server.sampling.row import RowRequest
+
+MIN_WAIT_S = 0.05
+"""Before a refused request is asked again, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +33,21 @@ class Defaults:
     """What a request that says nothing gets, and what nobody gets more of."""
 
     num_steps: int = 20
+    num_fast_steps: int = 4
+    """Of the few-step student."""
     min_steps: int = 4
     product_scale: float = 1.0
     strength: float = 0.5
     max_shopper_scale: float = 2.0
+    max_reuse_error: float = 0.1
+    nearest_bytes: int = 64 * 1024 * 1024
+    """Of finished creatives, kept to meet deadlines with."""
     read_timeout_s: float = 0.25
     finish_s: float = 0.06
     """Kept back from the deadline for decoding, composing and encoding, once and for each image."""
+
+    def num_steps_of(self, model: str) -> int:
+        return self.num_fast_steps if model == FAST else self.num_steps
 
 
 def plan_rows(
@@ -41,66 +57,119 @@ def plan_rows(
     product: PreparedProduct,
     model: ProductDiffusion,
     defaults: Defaults,
+    num_steps: int | None = None,
 ) -> list[RowRequest]:
-    """The seeds of a generic image know nothing of who asked for it, or why it is generic."""
-    product_scale = defaults.product_scale
+    """The rows of one request, of as many steps as it asks for unless `num_steps` says otherwise.
+
+    The seeds of a generic image know nothing of who asked for it, or why it is generic.
+    """
+    arm = Arm.GENERIC if taste.shopper is None else Arm.PERSONALIZED
+    if num_steps is None:
+        num_steps = request.steps or defaults.num_steps_of(request.model)
+    return [
+        plan_row(request, assignment, taste, product, model, defaults, num_steps, seed)
+        for seed in (choose_seed(request, product, arm, i) for i in range(request.num_images))
+    ]
+
+
+def plan_row(
+    request: ImageRequest,
+    assignment: Assignment,
+    taste: Taste,
+    product: PreparedProduct,
+    model: ProductDiffusion,
+    defaults: Defaults,
+    num_steps: int,
+    seed: int,
+) -> RowRequest:
+    """One image, with everything that decides how it looks."""
+    product_scale, shopper_scale, shopper = defaults.product_scale, 0.0, None
     if request.product_scale is not None:
         product_scale = request.product_scale
-    arm, shopper_scale, shopper = Arm.GENERIC, 0.0, None
     if taste.shopper is not None:
-        arm, shopper_scale = Arm.PERSONALIZED, assignment.strength * defaults.max_shopper_scale
-        shopper = taste.shopper.embed(product.condition.image_embedding)
-    row = RowRequest(
-        seed=0,
-        plan=plan_steps(request, model, request.steps or defaults.num_steps),
-        guidance=Guidance(product_scale, shopper_scale),
-        conditions=fuse(product.condition, shopper, request.mode.value),
-        deadline_s=request.deadline_s
-        and request.deadline_s - (1 + request.num_images) * defaults.finish_s,
+        shopper_scale = assignment.strength * defaults.max_shopper_scale
+        shopper = know_shopper(taste.shopper, product.condition, model)
+    sigmas = model.sigmas(num_steps, request.sigmas and request.sigmas.value)
+    plan = SAMPLERS[request.sampler.value](sigmas)
+    guidance = Guidance(product_scale, shopper_scale)
+    deadline_s = None
+    if request.deadline_s is not None:
+        deadline_s = request.deadline_s - (1 + request.num_images) * defaults.finish_s
+    return RowRequest(
+        model=model.name,
+        seed=seed,
+        plan=plan,
+        walk=model.rules.plan(product.condition, shopper, request.mode.value, guidance, plan, seed),
+        deadline_s=deadline_s,
+        max_reuse_error=defaults.max_reuse_error if request.reuse_predictions else 0.0,
     )
-    seeds = (choose_seed(request.seed, product, arm, i) for i in range(request.num_images))
-    return [replace(row, seed=seed) for seed in seeds]
 
 
-def plan_steps(request: ImageRequest, model: ProductDiffusion, num_steps: int) -> Plan:
-    return SAMPLERS[request.sampler.value](model.sigmas(num_steps))
+def know_shopper(
+    shopper: Shopper, product: ProductCondition, model: ProductDiffusion
+) -> ShopperCondition | None:
+    """Who they are when shown this product, and which taste they have when shown none."""
+    vector = shopper.embed(product.image_embedding)
+    taste = shopper.embed(np.zeros_like(product.image_embedding))
+    if vector is None or taste is None:
+        return None
+    return model.rules.know(vector, taste)
 
 
-def choose_seed(seed: int | None, product: PreparedProduct, arm: Arm, number: int) -> int:
-    """That of the request, or one by which a shopper sees the same image again."""
-    if seed is None:
-        return derive_seed(product.name, arm.value, str(number))
-    return (seed + number) & MAX_SEED
+def point(taste: Taste, product: PreparedProduct) -> Vector | None:
+    """Which way a shopper's taste points when shown no product; None for nobody."""
+    if taste.shopper is None:
+        return None
+    return taste.shopper.embed(np.zeros_like(product.condition.image_embedding))
+
+
+def choose_seed(request: ImageRequest, product: PreparedProduct, arm: Arm, number: int) -> int:
+    """That of the request, or one by which a shopper sees the same image again. The products of a
+    slate have one seed: they share scene and work."""
+    if request.seed is None:
+        return derive_seed("slate" if request.is_slate else product.name, arm.value, str(number))
+    return (request.seed + number) & MAX_SEED
 
 
 def may_degrade(request: ImageRequest) -> bool:
     return request.deadline_policy is DeadlinePolicy.DEGRADE
 
 
-def fit_deadline(
-    rows: Sequence[RowRequest],
-    request: ImageRequest,
-    engine: Engine,
-    model: ProductDiffusion,
-    defaults: Defaults,
-) -> list[RowRequest]:
-    """The rows as they are where they can be done in time, else with fewer steps where allowed.
+def find_steps(
+    rows: Sequence[RowRequest], request: ImageRequest, router: Router, defaults: Defaults
+) -> int:
+    """How many steps can be done in time: as many as are asked for, or fewer where allowed.
 
     Raises Overloaded where only others are in the way, DeadlineExceeded where nothing helps.
     """
-    deadline_s = rows[0].deadline_s
-    if deadline_s is None:
-        return list(rows)
-    left_s, wanted_s = deadline_s - time.monotonic(), engine.predict_s(rows)
-    if wanted_s <= left_s:
-        return list(rows)
-    num_steps = int(rows[0].plan[-1].step * left_s / wanted_s)
-    if may_degrade(request) and num_steps >= defaults.min_steps:
-        plan = plan_steps(request, model, num_steps)
-        return [replace(row, plan=plan) for row in rows]
+    num_steps = rows[0].plan[-1].step
+    if rows[0].deadline_s is None:
+        return num_steps
+    engine = next(iter(router.rank(rows)), router.engines[0])
+    forecast, demands = engine.forecast(), engine.demand(rows)
+    if forecast.admits(demands):
+        return num_steps
+    if may_degrade(request):
+        floor = min(defaults.min_steps, num_steps)
+        fewer = range(num_steps - 1, floor - 1, -1)  # the more the better: the first that fits
+        fits = bisect_left(
+            fewer, True, key=lambda n: forecast.admits(shorten(demands, n / num_steps))
+        )
+        if fits < len(fewer):
+            return fewer[fits]
     engine.observer.refused("deadline")
-    num_forward_rows = sum(len(row.guidance.terms) for row in rows)
-    alone_s = engine.pace.predict_s(len(rows[0].plan), num_forward_rows)
-    if alone_s <= left_s and not may_degrade(request):
-        raise Overloaded(wanted_s - left_s)
+    wait_s = forecast.retry_after_s(demands)
+    if math.isfinite(wait_s) and not may_degrade(request):
+        raise Overloaded(max(wait_s, MIN_WAIT_S))
     raise DeadlineExceeded("the deadline is nearer than the sampling is long")
+
+
+def shorten(demands: Sequence[Demand], share: float) -> list[Demand]:
+    return [
+        replace(
+            demand,
+            num_ticks_left=math.ceil(share * demand.num_ticks_left),
+            num_forward_rows_left=math.ceil(share * demand.num_forward_rows_left),
+        )
+        for demand in demands
+    ]

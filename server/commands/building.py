@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import hashlib
+import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
 
-from diffusion.checkpoint import DEFAULT_CHECKPOINT, CheckpointUnusable
+from diffusion.checkpoint import DEFAULT_CHECKPOINT, FAST_CHECKPOINT, CheckpointUnusable
+from diffusion.denoiser import FlowDenoiser
 from diffusion.encoders import Encoders
-from diffusion.fusion import fuse
 from diffusion.guidance import Guidance
 from diffusion.model import ProductDiffusion
+from diffusion.noise import draw_noise
 from diffusion.pretrained import load_pretrained
 from diffusion.samplers import plan_euler
+from diffusion.walks import Rules
 from features.definitions import Lifetimes
 from features.prepare import prepare_world
 from features.reader import FeatureReader
@@ -30,14 +35,16 @@ from features.vector import FingerprintMismatch
 from server import logs
 from server.commands.serve import Built, StartFailed
 from server.configuration import Configuration, EngineSlice, FeaturesSlice, ModelSlice
-from server.core import ModelCard
+from server.core import FAST, QUALITY, ModelCard
 from server.metrics import Metrics
 from server.pipeline import Pipeline
 from server.rows import Defaults
 from server.sampling.engine import Engine, EngineLimits
+from server.sampling.router import Router
 from server.sampling.row import RowRequest
 
 NUM_WORKERS = 4  # threads for pixels: decoding packshots, composing, encoding
+MAX_DTYPE_ERROR = 0.05  # of a prediction, relative to float32's
 
 log = logs.logger(__name__)
 
@@ -45,46 +52,119 @@ log = logs.logger(__name__)
 @asynccontextmanager
 async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator[Built]:
     """Yields once the model is loaded, features are there and every bucket is warm."""
+    torch.set_num_threads(count_threads(configuration.engine))
+    devices = configuration.engine.devices or (configuration.engine.device,)
     try:
-        model = await asyncio.to_thread(load_model, configuration)
-        reader = await asyncio.to_thread(open_features, configuration.features, model, metrics)
+        placed = [
+            await asyncio.to_thread(load_models, configuration, choose_device(device))
+            for device in devices
+        ]
+        models = placed[0]
+        reader = await asyncio.to_thread(
+            open_features, configuration.features, models[QUALITY], metrics
+        )
     except (CheckpointUnusable, FingerprintMismatch, StoreMissing) as error:
         raise StartFailed(str(error)) from error
-    engine = Engine(model, engine_limits(configuration.engine), metrics)
-    await asyncio.to_thread(engine.start, warm_request(model))
-    log.info("warm", model=model.name, digest=model.digest, tick_ms=engine.pace.measured_ms())
+    limits = engine_limits(configuration.engine)
+    engines = [Engine(list(each.values()), limits, metrics) for each in placed]
+    for engine, each in zip(engines, placed, strict=True):
+        engine.pace.load(name_pace_file(configuration, each[QUALITY]))
+        await asyncio.to_thread(engine.start, [warm_request(model) for model in each.values()])
+    log.info("warm", models=describe(models, engines[0]), num_engines=len(engines))
     gc.collect()
     gc.freeze()  # model and libraries live as long as the process: no collection walks them again
     defaults = Defaults(
         num_steps=configuration.model.default_steps,
+        min_steps=configuration.model.min_steps,
         product_scale=configuration.model.product_scale,
         strength=configuration.model.strength,
         max_shopper_scale=configuration.model.max_user_scale,
+        max_reuse_error=configuration.engine.max_reuse_error,
         read_timeout_s=configuration.features.timeout_s,
     )
+    router = Router(engines)
     with ThreadPoolExecutor(NUM_WORKERS, "pixels") as workers:
-        pipeline = Pipeline(reader, model, engine, workers, defaults)
+        pipeline = Pipeline(reader, models, router, workers, defaults)
         try:
-            card = ModelCard(model.name, model.digest)
-            yield Built(pipeline, card, lambda: engine.is_healthy)
+            card = ModelCard(models[QUALITY].name, models[QUALITY].digest)
+            yield Built(pipeline, card, lambda: router.is_healthy, tuple(models))
         finally:
-            await asyncio.to_thread(engine.close)
+            await asyncio.to_thread(router.close)
+            for engine, each in zip(engines, placed, strict=True):
+                engine.pace.save(name_pace_file(configuration, each[QUALITY]))
             await reader.close()
 
 
-def load_model(configuration: Configuration) -> ProductDiffusion:
+def name_pace_file(configuration: Configuration, model: ProductDiffusion) -> Path:
+    """Where the measured pace of a device outlives a restart."""
+    dtype = str(model.transformer.dtype).removeprefix("torch.")
+    name = (
+        f"{str(model.device).replace(':', '')}-{dtype}-{count_threads(configuration.engine)}.json"
+    )
+    return configuration.features.home / "pace" / name
+
+
+def describe(models: Mapping[str, ProductDiffusion], engine: Engine) -> dict[str, object]:
+    """By the name that requests use: digest, and milliseconds of a forward by bucket."""
+    return {
+        name: {
+            "name": model.name,
+            "digest": model.digest,
+            "tick_ms": engine.pace.measured_ms(engine.key_of(model.name)),
+        }
+        for name, model in models.items()
+    }
+
+
+def count_threads(settings: EngineSlice) -> int:
+    """As many as this process may run on, which is fewer than there are in a container."""
+    return settings.threads or len(os.sched_getaffinity(0))
+
+
+def choose_device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def load_models(configuration: Configuration, device: str) -> dict[str, ProductDiffusion]:
+    """The model that answers, and the few-step student where it is of this model."""
     settings = configuration.engine
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     folder = configuration.model.checkpoint or DEFAULT_CHECKPOINT
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model = ProductDiffusion.load(folder, device, choose_dtype(settings.dtype, device))
+    dtype = choose_dtype(settings.dtype, device)
+    model = ProductDiffusion.load(folder, device, dtype)
     if configuration.model.image_encoder:
-        return swap_encoders(model, load_encoders(configuration.model, device))
-    return model
+        model = swap_encoders(model, load_encoders(configuration.model, device))
+    models = {QUALITY: model}
+    student = configuration.model.fast_checkpoint
+    is_embedded = configuration.model.checkpoint is None and not configuration.model.image_encoder
+    if student is None and is_embedded:  # distilled from the embedded model, it goes with no other
+        student = FAST_CHECKPOINT
+    if student is not None:
+        models[FAST] = ProductDiffusion.load_student(student, model, dtype)
+    for each in models.values():
+        if dtype is not torch.float32:
+            check_numerics(each)
+        if settings.compile:
+            each.compile()
+    return models
+
+
+def check_numerics(model: ProductDiffusion) -> None:
+    """Raises CheckpointUnusable where this machine's short numbers are too far from float32."""
+    term = warm_request(model).walk[0].terms[0]
+    x, sigma = draw_noise(0, model.latent_shape)[None].to(model.device), torch.ones(1)
+    exact = copy.deepcopy(model.transformer).float()
+    sigma = sigma.to(model.device)
+    found = model.denoise(x, sigma, term.cond)
+    wanted = FlowDenoiser(exact)(x, sigma, term.cond)
+    error = float((found - wanted).norm() / wanted.norm())
+    if not error < MAX_DTYPE_ERROR:
+        raise CheckpointUnusable(
+            f"{model.transformer.dtype} on {model.device} is {error:.1%} from float32; "
+            f"allowed is {MAX_DTYPE_ERROR:.0%}: set engine.dtype to float32"
+        )
 
 
 def load_encoders(settings: ModelSlice, device: str = "cpu") -> Encoders:
@@ -107,7 +187,15 @@ def swap_encoders(model: ProductDiffusion, encoders: Encoders) -> ProductDiffusi
             f"{model.name} reads {wanted}: choose encoders of that width, or train it with these"
         )
     digest = hashlib.sha256(f"{model.digest} {encoders.digest}".encode()).hexdigest()[:16]
-    return ProductDiffusion(model.autoencoder, model.transformer, encoders, model.name, digest)
+    return ProductDiffusion(
+        model.autoencoder,
+        model.transformer,
+        encoders,
+        model.name,
+        digest,
+        Rules(model.rules.intervals),  # taste buckets were found among the model's own vectors
+        model.shift,
+    )
 
 
 def choose_dtype(name: str, device: str) -> torch.dtype:
@@ -150,7 +238,13 @@ def open_features(
 
 
 def engine_limits(settings: EngineSlice) -> EngineLimits:
-    return EngineLimits(settings.buckets, settings.max_rows, settings.patience_s)
+    return EngineLimits(
+        settings.buckets,
+        settings.max_rows,
+        settings.patience_s,
+        is_strict=settings.strict,
+        shared_latents_bytes=settings.shared_latents_bytes,
+    )
 
 
 def warm_request(model: ProductDiffusion) -> RowRequest:
@@ -160,4 +254,5 @@ def warm_request(model: ProductDiffusion) -> RowRequest:
     vector = np.zeros(width, np.float32)
     condition = model.prepare_product(square, vector, vector)
     plan = plan_euler(model.sigmas(1))
-    return RowRequest(0, plan, Guidance(), fuse(condition, vector, "preserve"))
+    walk = model.rules.plan(condition, None, "preserve", Guidance(), plan, seed=0)
+    return RowRequest(model.name, 0, plan, walk)

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import uvloop
 
 from server import logs
 from server.configuration import Configuration
-from server.core import ModelCard
+from server.core import QUALITY, ModelCard
 from server.doors.answers import Generator
 from server.doors.images import METHODS
 from server.doors.listening import Door
@@ -34,6 +34,8 @@ class Built:
     pipeline: Generator
     model: ModelCard
     is_healthy: Callable[[], bool]
+    models: Sequence[str] = (QUALITY,)
+    """Names by which requests choose one."""
 
 
 class StartFailed(RuntimeError):
@@ -67,7 +69,7 @@ async def run_server(
         async with build(configuration, metrics) as built:
             stopping.is_building = False
             metrics.model(built.model.name, built.model.digest)
-            await door.open(built.pipeline)
+            await door.open(built.pipeline, built.models)
             while not await stopping.wait(_HEALTH_POLL_S):
                 await door.report(built.is_healthy())
             await door.drain(configuration.drain)

@@ -1,10 +1,14 @@
 """The sampling engine: rows of many requests, each at its own point of its own schedule.
 
 row        one image on its way, and the ticket that its request holds
+pace       how long a tick takes, learnt while serving
+admission  what that promises to rows that come now
 scheduler  who steps next: plain Python, no torch, no threads, no clock of its own
+sharing    walks that agree are walked once
 forward    one forward over the guidance rows of a batch, and one update
+reuse      predictions that stand for the next ones
 engine     the loop: take in, drop the dead, step, hand over
 decoder    latents → pixels, on a thread of its own
-pace       how long a tick takes, and what that predicts
-observer   what the engine tells to whoever measures
+router     one engine a device
+observer   what the engine tells to whoever measures it
 """

@@ -6,68 +6,95 @@ One thread owns the rows and the device and speaks to the event loop through tic
 from __future__ import annotations
 
 import asyncio
+import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
 import torch
 from torch import Tensor
 
-from diffusion.guidance import Given
+from diffusion.guidance import MAX_TERMS
 from server.errors import DeadlineExceeded, Overloaded, SamplingFailed, Unavailable
+from server.sampling.admission import Demand, Forecast
 from server.sampling.decoder import Decoder
-from server.sampling.forward import SamplingModel, step_rows
+from server.sampling.forward import SamplingModel, Staging, step_rows
 from server.sampling.observer import EngineObserver, Silence
 from server.sampling.pace import Pace
-from server.sampling.row import Row, RowRequest, Ticket
-from server.sampling.scheduler import Scheduler
+from server.sampling.reuse import may_reuse, reuse
+from server.sampling.row import Row, RowRequest, State, Ticket
+from server.sampling.scheduler import Scheduler, find_urgency
+from server.sampling.sharing import SharedWalks
 
 log = structlog.get_logger(__name__)
+
+CERTAINLY = 0.6
+"""Of the time that a walk takes by measured ticks: it may be that they were slow for a while."""
 
 STOPPED = ("the sampling engine is not running", "ENGINE_STOPPED")
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """Sizes of a forward that are warmed, and how many rows may wait or walk at once."""
+    """Sizes of a forward that are warmed, and how many rows may wait or walk at once.
+
+    `is_strict` always takes the largest bucket, so that bytes are the same whatever shares a batch;
+    `shared_latents_bytes` bounds what is kept of walks for those who walk them later.
+    """
 
     buckets: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16)
     max_rows: int = 256
     patience_s: float = 30.0
+    is_strict: bool = False
+    is_sharing: bool = True
+    shared_latents_bytes: int = 64 * 1024 * 1024
 
 
 class Engine:
+    """Samples with the models of one device."""
+
     def __init__(
         self,
-        model: SamplingModel,
+        models: Sequence[SamplingModel],
         limits: EngineLimits | None = None,
         observer: EngineObserver | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.model = model
         self.limits = limits or EngineLimits()
-        self.pace = Pace(self.limits.buckets)
-        if self.pace.largest < len(Given):
-            raise ValueError(f"the largest bucket must hold the {len(Given)} rows of one guidance")
+        buckets = self.limits.buckets[-1:] if self.limits.is_strict else self.limits.buckets
+        self.pace = Pace(buckets)
+        if self.pace.largest < MAX_TERMS:
+            raise ValueError(f"the largest bucket must hold the {MAX_TERMS} rows of one guidance")
+        self.models = {model.name: model for model in models}
         self.observer = observer or Silence()
         self._clock = clock
-        self._scheduler: Scheduler[Row] = Scheduler(self.pace.largest, self.limits.patience_s)
+        self._staging = Staging(self.pace.largest, models[0].device)
+        self._scheduler: Scheduler[Row] = Scheduler(self.pace, self.limits.patience_s)
+        self._shared = SharedWalks(
+            self.limits.shared_latents_bytes, self.observer, self._hurry, self.limits.is_sharing
+        )
         self._incoming: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
-        self._tickets: set[Ticket] = set()
+        self._tickets: dict[Ticket, None] = {}
         self._num_rows = 0
-        self._num_rows_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._is_warm = threading.Event()
         self._is_closing = False
+        self._broken: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._decoder = Decoder(model.decode, self._forget)
+        self._decoder = Decoder(self.models, self._decoded, self.limits.max_rows)
 
-    def start(self, warm: RowRequest) -> None:
-        """Runs every bucket with the conditions of `warm`, then opens the loop."""
-        self.warm(warm)
-        self._decoder.start()
+    def start(self, warm: Sequence[RowRequest]) -> None:
+        """Runs every bucket of every model with the conditions of `warm`, one request for each,
+        then opens the loop. Raises what a model raises."""
+        self._to_warm = tuple(warm)
         self._thread.start()
+        self._is_warm.wait()
+        if self._broken is not None:
+            raise self._broken
+        self._decoder.start()
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Stops the loop; tickets still open fail with `Unavailable`."""
@@ -86,6 +113,10 @@ class Engine:
         """Rows waiting, walking or being decoded."""
         return self._num_rows
 
+    def key_of(self, model: str) -> tuple[str, tuple[int, ...]]:
+        """Rows of one key may share a forward; a model computes in one number format."""
+        return model, self.models[model].latent_shape
+
     def submit(
         self,
         requests: Sequence[RowRequest],
@@ -97,59 +128,101 @@ class Engine:
         """
         if not self.is_healthy:
             raise Unavailable(*STOPPED)
-        with self._num_rows_lock:
+        with self._lock:
             if self._num_rows + len(requests) > self.limits.max_rows:
                 self.observer.refused("queue_full")
-                raise Overloaded(self.predict_s(requests[:1]))
+                raise Overloaded(self.forecast().finish_s(self.demand(requests)))
             self._num_rows += len(requests)
-        loop = asyncio.get_running_loop()
-        ticket = Ticket(loop, loop.create_future(), on_step)
-        ticket.rows = [self._start_row(request, ticket) for request in requests]
+        try:
+            loop = asyncio.get_running_loop()
+            ticket = Ticket(loop, loop.create_future(), on_step)
+            ticket.rows = [self._start_row(request, ticket) for request in requests]
+        except BaseException:
+            self._forget(len(requests))
+            raise
+        self._tickets[ticket] = None
         self._incoming.put(ticket)
         if not self.is_healthy:  # it stopped since, and may not look into its queue again
             ticket.fail(Unavailable(*STOPPED))
         return ticket
 
-    def predict_s(self, requests: Sequence[RowRequest]) -> float:
-        """When these rows would be done if they came now, by measured ticks and rows ahead."""
-        num_terms = len(requests[0].guidance.terms)
-        num_forward_rows = (self._num_rows + len(requests)) * num_terms
-        return self.pace.predict_s(len(requests[0].plan), num_forward_rows)
+    def forecast(self) -> Forecast:
+        """What the rows that are open now leave to new ones."""
+        rows = [row for ticket in tuple(self._tickets) for row in ticket.rows]
+        open_demands = [self._demand_of(row) for row in rows if not row.is_finished]
+        # A tick under way is not interrupted, and the OS takes its share: a little is kept back.
+        slowest_s = max((self.pace.tick_s(row.key, self.pace.largest) for row in rows), default=0.0)
+        return Forecast(self.pace, open_demands, self._clock(), slowest_s / 4)
 
-    def warm(self, request: RowRequest) -> None:
-        """Runs each bucket and one decode, so that the first request meets no cold kernel."""
-        x = torch.zeros(1, *self.model.latent_shape, device=self.model.device)
-        cond = next(iter(request.conditions.values()))
-        for bucket in self.limits.buckets:
-            repeated = {name: value.repeat_interleave(bucket, 0) for name, value in cond.items()}
-            for attempt in ("cold", "warm"):
-                started = time.perf_counter()
-                self.model.denoise(x.repeat_interleave(bucket, 0), x.new_ones(bucket), repeated)
-                if attempt == "warm":
-                    self.pace.record(bucket, time.perf_counter() - started)
-        self.model.decode(x)
+    def demand(self, requests: Sequence[RowRequest]) -> list[Demand]:
+        return [
+            Demand(
+                request.deadline_s,
+                len(request.plan),
+                request.num_forward_rows_from(0),
+                self.key_of(request.model),
+                find_urgency(self._clock(), request.deadline_s, self.limits.patience_s),
+            )
+            for request in requests
+        ]
+
+    def load_s(self) -> float:
+        """Seconds of work that wait at this device, by measured ticks."""
+        rows = [row for ticket in tuple(self._tickets) for row in ticket.rows]
+        rate = {key: self.pace.rate(key) for key in {row.key for row in rows}}
+        return sum(row.num_forward_rows_left / rate[row.key] for row in rows)
 
     def _start_row(self, request: RowRequest, ticket: Ticket) -> Row:
-        key = (self.model.name, self.model.latent_shape)
-        shape, device = self.model.latent_shape, self.model.device
-        return Row.start(request, ticket, key, shape, device, self._clock())
+        model = self.models[request.model]
+        state = State.draw(request, model.latent_shape, model.device)
+        key = self.key_of(request.model)
+        return Row(key, request, ticket, self._clock(), state, request.deadline_s)
+
+    def _demand_of(self, row: Row) -> Demand:
+        """A row that waits for another is charged only for what comes after."""
+        request, leader = row.request, row.leader
+        first = row.num_ticks_done if leader is None else leader.segment_stop
+        urgency_s = self._scheduler.urgency(row)
+        num_rows = request.num_forward_rows_from(first)
+        return Demand(request.deadline_s, row.num_ticks_left, num_rows, row.key, urgency_s)
 
     def _run(self) -> None:
         try:
             with torch.inference_mode():
+                self._warm()
+                self._is_warm.set()
                 while not self._is_closing:
                     self._take_in()
                     self._drop_dead()
-                    if batch := self._scheduler.next_batch():
+                    if batch := self._scheduler.next_batch(self._clock()):
                         self._step(batch)
+        except BaseException as error:
+            self._broken = error
+            log.error("the sampling engine broke", exc_info=error)
         finally:  # also where the loop itself broke: nobody may wait for a dead thread
             self._is_closing = True
+            self._is_warm.set()
             self._decoder.stop()
             self._abandon()
 
+    def _warm(self) -> None:
+        """Runs each bucket and one decode, so that the first request meets no cold kernel."""
+        for request in self._to_warm:
+            model, term = self.models[request.model], request.walk[0].terms[0]
+            x = torch.zeros(1, *model.latent_shape, device=model.device)
+            for bucket in reversed(self.pace.buckets):  # the largest first: it takes most memory
+                cond = {name: v.repeat_interleave(bucket, 0) for name, v in term.cond.items()}
+                for attempt in range(3):
+                    started = time.perf_counter()
+                    model.denoise(x.repeat_interleave(bucket, 0), x.new_ones(bucket), cond)
+                    synchronize(model.device)
+                    if attempt:
+                        self._learn(model, bucket, time.perf_counter() - started)
+            model.decode(x)
+
     def _take_in(self) -> None:
         """All that came since the last tick; waits only where there is nothing else to do."""
-        wait = not self._tickets
+        wait = not self._tickets  # a released one may have no row that steps: it still must go
         while True:
             try:
                 ticket = self._incoming.get(block=wait)
@@ -157,53 +230,95 @@ class Engine:
                 break
             if ticket is None:
                 return
-            self._tickets.add(ticket)
-            for row in ticket.rows:
-                self._scheduler.add(row)
             wait = False
+            if not ticket.is_released:
+                self._enter(ticket.rows)
         self.observer.queued(sum(not row.num_ticks_done for row in self._scheduler.rows()))
+
+    def _enter(self, rows: Iterable[Row]) -> None:
+        """Rows go on from as far as others have come, by themselves or behind one who leads."""
+        for row in rows:
+            if row.ticket.is_released or not self._shared.join(row):
+                continue
+            if row.is_finished:
+                self._finish(row)
+            else:
+                self._scheduler.add(row)
+
+    def _hurry(self, row: Row) -> None:
+        """A row became more urgent: it is put where it belongs now."""
+        self._scheduler.remove(row)
+        self._scheduler.add(row)
 
     def _drop_dead(self) -> None:
         now_s = self._clock()
         for ticket in tuple(self._tickets):
             if ticket.is_released:
                 self._leave(ticket)
-            elif any(row.is_expired(now_s) for row in ticket.rows):
-                self._leave(ticket)
+            elif any(self._is_lost(row, now_s) for row in ticket.rows):
                 ticket.fail(DeadlineExceeded("the deadline passed while sampling"))
+                self._leave(ticket)
+
+    def _is_lost(self, row: Row, now_s: float) -> bool:
+        """Whether no haste can save it: the deadline passed, or is nearer than what is left of the
+        walk takes with nobody beside it."""
+        if row.request.deadline_s is None or row.is_finished:
+            return False
+        alone_s = row.num_ticks_left * self.pace.tick_s(row.key, row.num_forward_rows)
+        return now_s + CERTAINLY * alone_s >= row.request.deadline_s
 
     def _leave(self, ticket: Ticket) -> None:
         """All rows of a ticket go, unfinished as they are."""
-        self._tickets.discard(ticket)
+        if ticket not in self._tickets:
+            return
+        del self._tickets[ticket]
+        ticket.is_released = True
         for row in ticket.rows:
             self._scheduler.remove(row)
-            self.observer.wasted(row.num_ticks_done)
+            heirs = self._shared.leave(row)
+            if not heirs:
+                self.observer.wasted(row.num_ticks_done - row.num_ticks_shared)
+            self._enter(heirs)
         self._forget(len(ticket.rows))
 
     def _forget(self, num_rows: int) -> None:
-        with self._num_rows_lock:
+        with self._lock:
             self._num_rows -= num_rows
 
     def _step(self, batch: list[Row]) -> None:
         now_s = self._clock()
-        fresh = [row for row in batch if not row.num_ticks_done]
+        fresh = [row for row in batch if not row.num_forward_rows_done]
         for row in fresh:
             row.ticket.queue_s = now_s - row.submitted_s
         try:
             self._advance(batch)
+        except torch.OutOfMemoryError as error:
+            self._shrink(batch, error)
+            return
+        except torch.AcceleratorError:
+            raise  # the device is gone, and with it every row on it
         except Exception as error:  # whatever a model raises must cost its own row only
             self._isolate(batch, error)
             return
-        self.observer.steps(len(batch))
         for row in fresh:
             self.observer.queue_seconds(now_s - row.submitted_s)
-        for ticket in dict.fromkeys(row.ticket for row in batch):
+        while batch:
+            self.observer.steps(len(batch))
+            for row in batch:
+                self._arrive(row)
+            if batch := [row for row in batch if may_reuse(row)]:
+                reuse(batch)
+                self.observer.reused(len(batch))
+
+    def _arrive(self, row: Row) -> None:
+        """After a tick: tells how far it is, and lets those go on who waited for it."""
+        for ticket in dict.fromkeys((row.ticket, *self._shared.tickets_behind(row))):
             ticket.report_step()
-            if all(row.is_finished for row in ticket.rows):
-                self._hand_over(ticket)
-        for row in batch:
-            if row.is_finished:
-                self._scheduler.remove(row)
+        followers = self._shared.arrive(row)
+        if row.is_finished:
+            self._scheduler.remove(row)
+            self._finish(row)
+        self._enter(followers)
 
     def _isolate(self, batch: list[Row], error: Exception) -> None:
         """A batch broke: each row walks alone once, and only those that break again are lost."""
@@ -213,25 +328,63 @@ class Engine:
                     self._step([row])
             return
         log.error("sampling failed", exc_info=error)
-        self._leave(batch[0].ticket)
         batch[0].ticket.fail(SamplingFailed("sampling of this image failed"))
+        self._leave(batch[0].ticket)
+
+    def _shrink(self, batch: list[Row], error: Exception) -> None:
+        """Out of memory: rows stay as they were and are packed anew, in smaller forwards."""
+        bucket = self.pace.bucket(sum(row.num_forward_rows for row in batch))
+        self._shared.clear()
+        torch.cuda.empty_cache()
+        smaller = [size for size in self.pace.buckets if size < bucket]
+        if len(batch) == 1 or not smaller or smaller[-1] < MAX_TERMS:
+            self._isolate(batch, error)
+            return
+        self.pace.shrink(bucket)
+        log.warning("out of memory: smaller batches from now on", largest=self.pace.largest)
+        self.observer.shrunk(self.pace.largest)
 
     def _advance(self, batch: list[Row]) -> None:
         num_forward_rows = sum(row.num_forward_rows for row in batch)
         bucket = self.pace.bucket(num_forward_rows)
-        elapsed_s = step_rows(self.model, batch, bucket)
-        self.pace.record(bucket, elapsed_s)
-        self.observer.tick(bucket, num_forward_rows, elapsed_s)
+        model = self.models[batch[0].request.model]
+        elapsed_s = step_rows(model, self._staging, batch, bucket)
+        self._learn(model, bucket, elapsed_s)
+        self.observer.tick(model.name, bucket, num_forward_rows, elapsed_s)
 
-    def _hand_over(self, ticket: Ticket) -> None:
-        self._tickets.discard(ticket)
-        ticket.sample_s = self._clock() - ticket.rows[0].submitted_s - ticket.queue_s
-        self._decoder.put(ticket)
+    def _learn(self, model: SamplingModel, bucket: int, elapsed_s: float) -> None:
+        key = self.key_of(model.name)
+        self.pace.record(key, bucket, elapsed_s)
+        shape = "x".join(map(str, model.latent_shape))
+        self.observer.pace(model.name, shape, bucket, self.pace.tick_s(key, bucket))
+
+    def _finish(self, row: Row) -> None:
+        """The last of its ticket's rows hands them over."""
+        ticket = row.ticket
+        if ticket in self._tickets and all(row.is_finished for row in ticket.rows):
+            del self._tickets[ticket]
+            ticket.sample_s = self._clock() - ticket.rows[0].submitted_s - ticket.queue_s
+            self._decoder.put(ticket)
+
+    def _decoded(self, ticket: Ticket) -> None:
+        """Called from the decoder's thread."""
+        if ticket.is_released:
+            for row in ticket.rows:
+                self.observer.wasted(row.num_ticks_done - row.num_ticks_shared)
+        self._forget(len(ticket.rows))
 
     def _abandon(self) -> None:
-        while not self._incoming.empty():
-            if (ticket := self._incoming.get()) is not None:
-                self._tickets.add(ticket)
-        for ticket in tuple(self._tickets):
-            self._leave(ticket)
+        for ticket in itertools.chain(tuple(self._tickets), drain(self._incoming)):
             ticket.fail(Unavailable(*STOPPED))
+            self._leave(ticket)
+
+
+def drain(incoming: queue.SimpleQueue[Ticket | None]) -> Iterable[Ticket]:
+    while not incoming.empty():
+        if (ticket := incoming.get()) is not None:
+            yield ticket
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

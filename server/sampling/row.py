@@ -3,81 +3,162 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from diffusion.denoiser import Conditions
-from diffusion.guidance import Given, Guidance
 from diffusion.noise import draw_noise
 from diffusion.samplers import Plan, Tick
+from diffusion.walks import Segment, Term, Walk
 from server.core import Pixels
 
 
 @dataclass(frozen=True, slots=True)
 class RowRequest:
-    """What makes one image: its identity is all here, whatever else shares its batches."""
+    """What makes one image: its identity is all here, whatever else shares its batches.
 
+    `max_reuse_error` lets a prediction stand for the next ones as long as the error so made is
+    estimated to be smaller; 0 evaluates every tick.
+    """
+
+    model: str
     seed: int
     plan: Plan
-    guidance: Guidance
-    conditions: Mapping[Given, Conditions]
+    walk: Walk
     deadline_s: float | None = None
+    max_reuse_error: float = 0.0
+
+    def count_steps(self, num_ticks: int) -> int:
+        return self.plan[num_ticks - 1].step if num_ticks else 0
+
+    def num_forward_rows_from(self, tick: int) -> int:
+        """Forward rows of this tick and all after it, if none is shared or left out."""
+        total = 0
+        for segment in self.walk:
+            total += max(0, segment.stop - tick) * len(segment.terms)
+            tick = max(tick, segment.stop)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What was predicted at time t = sigma / (1 + sigma), and how fast that changes: relative to
+    its own size, for each unit of t; None after a first one."""
+
+    denoised: Tensor
+    t: float
+    slope: Tensor | None = None
+    change: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a walk has come to. Tensors [C, h, w] are replaced, never changed, so that any number
+    of rows may go on from one state."""
+
+    x: Tensor
+    h: Tensor
+    num_ticks_done: int = 0
+    last: Prediction | None = None
+
+    @classmethod
+    def draw(cls, request: RowRequest, shape: Sequence[int], device: torch.device) -> State:
+        x = draw_noise(request.seed, shape).to(device) * request.plan[0].sigma
+        return cls(x, torch.zeros_like(x))
+
+    @property
+    def num_bytes(self) -> int:
+        return 4 * self.x.nbytes
+
+    def copy(self) -> State:
+        """In memory of its own: a row of a batch holds on to the memory of the whole batch."""
+        last = self.last
+        if last is not None:
+            slope = None if last.slope is None else last.slope.clone()
+            last = Prediction(last.denoised.clone(), last.t, slope, last.change)
+        return State(self.x.clone(), self.h.clone(), self.num_ticks_done, last)
 
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """State of one image between ticks; only the engine's thread touches it once submitted.
+    """One image between ticks; only the engine's thread touches it once submitted.
 
-    `x` and `h` [C, h, w] are the sample and what its sampler remembers.
+    A row whose walk another row is on already waits for it: `leader` is that row. `haste_s` is the
+    earliest deadline among its own and those of the rows that wait for it.
     """
 
     key: Hashable
     request: RowRequest
     ticket: Ticket
     submitted_s: float
-    x: Tensor
-    h: Tensor
-    num_ticks_done: int = 0
-    denoised: Tensor | None = None
-
-    @classmethod
-    def start(
-        cls,
-        request: RowRequest,
-        ticket: Ticket,
-        key: Hashable,
-        shape: Sequence[int],
-        device: torch.device,
-        now_s: float,
-    ) -> Row:
-        x = draw_noise(request.seed, shape).to(device) * request.plan[0].sigma
-        return cls(key, request, ticket, now_s, x, torch.zeros_like(x))
+    state: State
+    haste_s: float | None = None
+    leader: Row | None = None
+    num_forward_rows_done: int = 0
+    num_ticks_shared: int = 0
+    num_ticks_reused: int = 0
 
     @property
     def deadline_s(self) -> float | None:
-        return self.request.deadline_s
+        return self.haste_s
+
+    @property
+    def segment(self) -> Segment:
+        return next(s for s in self.request.walk if self.num_ticks_done < s.stop)
+
+    @property
+    def segment_stop(self) -> int:
+        """Read from other threads too: a row may step, and be finished, in the middle of this."""
+        done = self.num_ticks_done
+        return next((s.stop for s in self.request.walk if done < s.stop), len(self.request.plan))
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return self.segment.terms
 
     @property
     def num_forward_rows(self) -> int:
-        return len(self.request.guidance.terms)
+        return len(self.terms)
+
+    @property
+    def num_ticks_done(self) -> int:
+        return self.state.num_ticks_done
+
+    @property
+    def num_ticks_left(self) -> int:
+        return len(self.request.plan) - (self.leader or self).num_ticks_done
+
+    @property
+    def num_forward_rows_left(self) -> int:
+        return self.request.num_forward_rows_from(self.num_ticks_done)
 
     @property
     def tick(self) -> Tick:
         return self.request.plan[self.num_ticks_done]
 
     @property
-    def num_steps_done(self) -> int:
-        return self.request.plan[self.num_ticks_done - 1].step if self.num_ticks_done else 0
+    def is_at_fork(self) -> bool:
+        """Whether other terms are evaluated from here on."""
+        return any(segment.stop == self.num_ticks_done for segment in self.request.walk)
+
+    @property
+    def progress(self) -> int:
+        """Steps done by it, or by whom it waits for."""
+        return self.request.count_steps((self.leader or self).num_ticks_done)
+
+    @property
+    def guess(self) -> Tensor | None:
+        last = (self.leader or self).state.last
+        return None if last is None else last.denoised
 
     @property
     def is_finished(self) -> bool:
         return self.num_ticks_done == len(self.request.plan)
 
     def is_expired(self, now_s: float) -> bool:
-        return self.deadline_s is not None and now_s >= self.deadline_s
+        return self.request.deadline_s is not None and now_s >= self.request.deadline_s
 
 
 @dataclass(eq=False)
@@ -97,6 +178,16 @@ class Ticket:
     sample_s: float = 0.0
     decode_s: float = 0.0
 
+    @property
+    def num_forward_rows(self) -> int:
+        """Forward rows that its rows took themselves."""
+        return sum(row.num_forward_rows_done for row in self.rows)
+
+    @property
+    def num_steps_shared(self) -> int:
+        """Steps that its rows took over from others."""
+        return sum(row.request.count_steps(row.num_ticks_shared) for row in self.rows)
+
     def release(self) -> None:
         """Rows not yet finished leave before the next forward. Callable from any thread."""
         self.is_released = True
@@ -111,8 +202,8 @@ class Ticket:
             self._post(self._set_exception, error)
 
     def report_step(self) -> None:
-        if self.on_step is not None and (guess := self.rows[0].denoised) is not None:
-            self._post(self.on_step, min(row.num_steps_done for row in self.rows), guess)
+        if self.on_step is not None and (guess := self.rows[0].guess) is not None:
+            self._post(self.on_step, min(row.progress for row in self.rows), guess)
 
     def _post(self, call: Callable[..., None], *arguments: object) -> None:
         if not self.loop.is_closed():
@@ -125,3 +216,4 @@ class Ticket:
     def _set_exception(self, error: Exception) -> None:
         if not self.result.done():
             self.result.set_exception(error)
+            self.result.exception()  # nobody may be waiting any more, and that is no fault

@@ -54,7 +54,17 @@ def test_an_attack_on_the_number_of_labels_ends_in_other():
 def test_the_engine_and_the_features_may_observe_through_it():
     metrics = Metrics()
     engine: EngineObserver = metrics
-    engine.tick(4, 3, 0.02)
+    engine.tick("dit", 4, 3, 0.02)
+    engine.tick("dit", 4, 4, 0.02)
+    engine.pace("dit", "16x16x16", 4, 0.018)
+    engine.pace("dit", "16x16x16", 4, 0.019)
+    engine.reused(2)
+    engine.shared("joined", 5)
+    engine.shared("kept", 7)
+    engine.shared("kept", 1)
+    engine.latents_bytes(4096)
+    engine.latents_bytes(1024)
+    engine.shrunk(8)
     engine.steps(3)
     engine.wasted(2)
     engine.queued(7)
@@ -67,8 +77,17 @@ def test_the_engine_and_the_features_may_observe_through_it():
     metrics.stages({"read": 0.001, "sample": 0.5})
     metrics.personalization("applied")
     metrics.model("dit", "0123456789abcdef")
-    assert sample(metrics, "tick_seconds_count", bucket="4") == 1
-    assert sample(metrics, "rows_per_forward_sum") == 3
+    assert sample(metrics, "tick_seconds_count", model="dit", bucket="4") == 2
+    assert sample(metrics, "rows_per_forward_sum") == 7
+    assert sample(metrics, "forward_rows_total", model="dit") == 7
+    assert sample(metrics, "padding_rows_total", model="dit") == 1
+    pace = {"model": "dit", "shape": "16x16x16", "bucket": "4"}
+    assert sample(metrics, "tick_pace_seconds", **pace) == 0.019
+    assert sample(metrics, "steps_reused_total") == 2
+    assert sample(metrics, "steps_shared_total", how="joined") == 5
+    assert sample(metrics, "steps_shared_total", how="kept") == 8
+    assert sample(metrics, "shared_latents_bytes") == 1024
+    assert sample(metrics, "largest_bucket_rows") == 8
     assert sample(metrics, "steps_total") == 3
     assert sample(metrics, "steps_wasted_total") == 2
     assert sample(metrics, "queue_depth") == 5

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,23 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion.checkpoint import DEFAULT_CHECKPOINT
-from diffusion.model import ProductDiffusion
 from features.records import (
     FeaturesUnavailable,
     LastClicks,
-    Product,
-    Products,
     ProductUnknown,
     Shopper,
     Status,
 )
-from server.commands.building import warm_request
 from server.core import (
     Accepted,
     Arm,
-    DeadlinePolicy,
-    ImageRequest,
     InlineProduct,
     Mode,
     OutputSpec,
@@ -40,72 +32,13 @@ from server.core import (
 )
 from server.errors import DeadlineExceeded, InvalidRequest, Overloaded, Unavailable
 from server.pipeline import Pipeline
-from server.rows import Defaults
-from server.sampling.engine import Engine, EngineLimits
+from server.sampling.engine import Engine
+from server.sampling.router import Router
 
 WORLD = Path("features/world")
 WIDTH = 128
 SMALL = OutputSpec(longest_side=64)
-
-
-class ScriptedReader:
-    """Answers what the test says, as features/reader.py would."""
-
-    service, fingerprint = "personalization_v1", "0123456789abcdef"
-
-    def __init__(self) -> None:
-        self.shopper = Shopper(Status.FOUND, taste(1), consent=True)
-        self.users: list[str] = []
-        self.packshot = str(WORLD / "packshots" / "backpack.webp")
-
-    async def read(
-        self, user_id: str | None, product_ids: Sequence[str], *, timeout_s: float
-    ) -> tuple[Shopper | None, Products]:
-        self.users += [user_id] if user_id else []
-        found = {product_id: self.read_product(product_id) for product_id in product_ids}
-        return self.shopper if user_id else None, found
-
-    def read_product(self, product_id: str) -> Product | ProductUnknown | FeaturesUnavailable:
-        if product_id == "unknown":
-            return ProductUnknown(product_id)
-        if product_id == "unavailable":
-            return FeaturesUnavailable(product_id, "timeout")
-        titles = {"en": "backpack", "de": "Rucksack"}
-        return Product(product_id, titles, "bag", self.packshot, taste(8), taste(9), {})
-
-
-def taste(seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=WIDTH).astype(np.float32) * 0.08
-
-
-@pytest.fixture(scope="module")
-def model() -> ProductDiffusion:
-    return ProductDiffusion.load(DEFAULT_CHECKPOINT)
-
-
-@pytest.fixture
-def engine(model):
-    engine = Engine(model, EngineLimits(buckets=(1, 2, 4, 8), max_rows=8))
-    engine.start(warm_request(model))
-    yield engine
-    engine.close()
-    assert engine.num_rows == 0
-
-
-@pytest.fixture
-def reader() -> ScriptedReader:
-    return ScriptedReader()
-
-
-@pytest.fixture
-def pipeline(reader, model, engine):
-    with ThreadPoolExecutor(2) as workers:
-        yield Pipeline(reader, model, engine, workers, Defaults())
-
-
-def ask(**changes) -> ImageRequest:
-    return replace(ImageRequest("backpack", user_id="u", steps=2, output=SMALL), **changes)
-
+from tests.server.scripted_reader import ask, taste
 
 DEGRADED = [
     (Shopper(Status.MISSING), Reason.UNKNOWN_USER),
@@ -186,18 +119,6 @@ async def test_a_deadline_too_near_is_refused_before_sampling(pipeline, engine):
     assert engine.num_rows == 0
 
 
-async def test_degrading_takes_fewer_steps_first_and_the_packshot_last(pipeline, engine):
-    degrade = DeadlinePolicy.DEGRADE
-    tick_s = engine.pace.tick_s(1)
-    near = time.monotonic() + 2 * Defaults().finish_s + 50 * tick_s
-    fewer = await pipeline.generate(ask(steps=100, deadline_s=near, deadline_policy=degrade))
-    assert fewer.steps < 100
-    now = await pipeline.generate(
-        ask(steps=100, deadline_s=time.monotonic(), deadline_policy=degrade)
-    )
-    assert (now.source, now.steps, now.model) == (Source.ORIGINAL, 0, None)
-
-
 async def test_more_rows_than_fit_are_refused_with_a_pause(pipeline):
     crowd = [pipeline.generate(ask(num_images=4, steps=10, seed=i)) for i in range(4)]
     outcomes = await asyncio.gather(*crowd, return_exceptions=True)
@@ -240,3 +161,13 @@ async def test_an_inline_product_on_which_nothing_can_be_seen_is(pipeline):
     with pytest.raises(InvalidRequest) as caught:
         await pipeline.generate(ask(product=InlineProduct("nothing", file.getvalue(), {})))
     assert [v.field for v in caught.value.violations] == ["inline_product.packshot"]
+
+
+async def test_without_a_device_it_is_unavailable(reader, models):
+    engine = Engine(list(models.values()))
+    with ThreadPoolExecutor(1) as workers:
+        pipeline = Pipeline(reader, models, Router([engine]), workers)
+        for deadline_s in (None, time.monotonic() + 9):
+            with pytest.raises(Unavailable) as caught:
+                await pipeline.generate(ask(deadline_s=deadline_s))
+            assert caught.value.reason == "ENGINE_STOPPED"

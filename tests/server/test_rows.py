@@ -1,25 +1,24 @@
 """A request becomes rows: seeds, scales, and what fits before the deadline."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from diffusion.fusion import CERTAINTY
-from diffusion.guidance import Given, Guidance
+from diffusion.guidance import Guidance
 from diffusion.noise import MAX_SEED, derive_seed
+from diffusion.samplers import flow_sigmas, karras_sigmas
 from diffusion.taste import embed_shopper
+from diffusion.taste_buckets import TasteBuckets
+from diffusion.walks import Intervals, Rules
 from features.records import LastClicks, Shopper, Status
-from server.core import Arm, DeadlinePolicy, ImageRequest, Mode, SamplerName
-from server.errors import DeadlineExceeded, Overloaded
+from server.core import FAST, Arm, ImageRequest, Mode, SamplerName, Sigmas
 from server.experiments import assign
 from server.personalization import decide
 from server.products import PreparedProduct
-from server.rows import Defaults, choose_seed, fit_deadline, plan_rows
-from server.sampling.engine import Engine, EngineLimits
+from server.rows import Defaults, choose_seed, plan_rows, point
 from tests.diffusion.tiny import WIDTH, load_model
-from tests.server.sampling.closed_model import Gated, Record, make_request, running
 
 TASTE = np.linspace(-1, 1, WIDTH, dtype=np.float32)
 DEFAULTS = Defaults(num_steps=20, min_steps=4, strength=0.5, max_shopper_scale=2.0, finish_s=0.1)
@@ -37,13 +36,25 @@ def product(model):
 
 
 @pytest.fixture
+def with_rules(model):
+    """The model with other rules, and its own again afterwards."""
+
+    def give(rules):
+        model.rules = rules
+
+    before = model.rules
+    yield give
+    model.rules = before
+
+
+@pytest.fixture
 def plan(model, product):
-    def plan(shopper=None, **fields):
+    def plan(shopper=None, num_steps=None, product=product, **fields):
         """Rows of a request by u1, for whom `shopper` was read."""
         request = ImageRequest("shoe", **{"user_id": "u1", **fields})
         assignment = assign(request, DEFAULTS.strength)
         taste = decide(assignment, request.user_id, shopper, "service", "fingerprint")
-        return plan_rows(request, assignment, taste, product, model, DEFAULTS)
+        return plan_rows(request, assignment, taste, product, model, DEFAULTS, num_steps)
 
     return plan
 
@@ -53,6 +64,24 @@ KNOWN = Shopper(Status.FOUND, TASTE, consent=True)
 
 def seeds(rows):
     return [row.seed for row in rows]
+
+
+def terms(row):
+    """Of a walk with everything known everywhere."""
+    (segment,) = row.walk
+    return segment.terms
+
+
+def weights(row):
+    """(product, shopper) that each forward row knows, and its weight."""
+    return {
+        (bool(term.cond["has_product"]), bool(term.cond["has_shopper"])): term.weight
+        for term in terms(row)
+    }
+
+
+def weigh(guidance):
+    return {(given.has_product, given.has_shopper): weight for given, weight in guidance.terms}
 
 
 def test_an_explicit_seed_counts_up_from_itself(plan):
@@ -94,37 +123,71 @@ GENERIC = {
 }
 
 
+@pytest.mark.parametrize("rules", [Rules(), Rules({"preserve": Intervals(5.0, 2.0, (0.0, 5.0))})])
 @pytest.mark.parametrize(("fields", "shopper"), GENERIC.values(), ids=GENERIC)
-def test_every_way_to_the_generic_image_leads_to_the_same_rows(plan, fields, shopper):
+def test_every_way_to_the_generic_image_leads_to_the_same_rows(
+    plan, with_rules, rules, fields, shopper
+):
+    with_rules(rules)
     (row,), (expected,) = plan(shopper, **fields), plan(user_id="")
     assert row.seed == expected.seed and row.plan == expected.plan
-    assert row.guidance == expected.guidance == Guidance(1.0, 0.0)
-    assert set(row.conditions) == {Given.NOTHING, Given.PRODUCT}
-    for cond in row.conditions.values():
-        assert not cond["shopper"].any() and not cond["has_shopper"].any()
+    assert [s.key for s in row.walk] == [s.key for s in expected.walk], "one walk, to the last bit"
+    for segment in row.walk:
+        assert [term.weight for term in segment.terms] == [1.0]
+        for term in segment.terms:
+            assert not term.cond["shopper"].any() and not term.cond["has_shopper"].any()
 
 
 @pytest.mark.parametrize(("strength", "scale"), [(None, 1.0), (0.25, 0.5), (1.0, 2.0)])
 def test_strength_is_mapped_onto_the_capped_scale(plan, strength, scale):
     (row,) = plan(KNOWN, strength=strength)
-    assert row.guidance == Guidance(1.0, scale)
-    assert row.conditions[Given.BOTH]["shopper"][0].numpy() == pytest.approx(CERTAINTY * TASTE)
+    assert weights(row) == weigh(Guidance(1.0, scale))
+    assert terms(row)[-1].cond["shopper"][0].numpy() == pytest.approx(CERTAINTY * TASTE)
 
 
 def test_last_clicks_move_the_shopper_towards_those_like_the_product(plan, product):
     embeddings = np.eye(8, WIDTH, dtype=np.float32)
-    weights = np.ones(8, np.float32)
-    clicked = replace(KNOWN, last_clicks=LastClicks(embeddings, weights))
+    ones = np.ones(8, np.float32)
+    clicked = replace(KNOWN, last_clicks=LastClicks(embeddings, ones))
     (row,) = plan(clicked)
-    expected = embed_shopper(TASTE, embeddings, weights, product.condition.image_embedding)
-    assert row.conditions[Given.BOTH]["shopper"][0].numpy() == pytest.approx(CERTAINTY * expected)
+    expected = embed_shopper(TASTE, embeddings, ones, product.condition.image_embedding)
+    assert terms(row)[-1].cond["shopper"][0].numpy() == pytest.approx(CERTAINTY * expected)
     assert not np.allclose(expected, TASTE)
+
+
+def test_a_shopper_is_of_one_taste_whatever_is_shown(plan, product, with_rules):
+    """While the product is not known, last clicks count alike, and the bucket's centroid stands."""
+    axis = np.eye(2, WIDTH, dtype=np.float32)
+    with_rules(Rules({"preserve": Intervals(3.0, 1.0)}, TasteBuckets((axis,), axis)))
+    clicks = LastClicks(np.eye(8, WIDTH, dtype=np.float32), np.ones(8, np.float32))
+    shopper = Shopper(Status.FOUND, 2 * axis[1], clicks, consent=True)
+    other = PreparedProduct(
+        "drum", product.cutout, replace(product.condition, image_embedding=axis[0])
+    )
+    one, two = plan(shopper, seed=1)[0].walk, plan(shopper, seed=1, product=other)[0].walk
+    assert len(one) == len(two) == 3 and one[0].key == two[0].key and one[1].key != two[1].key
+    for segment in (one[0], one[1], two[0], two[1]):
+        shown = segment.terms[-1].cond["shopper"][0].numpy()
+        assert shown == pytest.approx(CERTAINTY * axis[1])
+    vectors = [walk[2].terms[-1].cond["shopper"] for walk in (one, two)]
+    assert not np.allclose(*vectors), "shown the product, they differ"
+
+
+def test_a_taste_points_the_same_way_for_every_product(product):
+    clicks = LastClicks(np.eye(8, WIDTH, dtype=np.float32), np.ones(8, np.float32))
+    shopper = replace(KNOWN, last_clicks=clicks)
+    request = ImageRequest("shoe", user_id="u1")
+    taste = decide(assign(request, 0.5), "u1", shopper, "service", "fingerprint")
+    expected = embed_shopper(TASTE, clicks.embeddings, clicks.weights, np.zeros(WIDTH, np.float32))
+    assert point(taste, product) == pytest.approx(expected)
+    nobody = decide(assign(request, 0.5), "u1", None, "service", "fingerprint")
+    assert point(nobody, product) is None
 
 
 @pytest.mark.parametrize(("asked", "scale"), [(None, 1.0), (0.0, 0.0), (2.5, 2.5)])
 def test_product_scale_zero_is_a_value(plan, asked, scale):
     (row,) = plan(product_scale=asked)
-    assert row.guidance.product_scale == scale
+    assert weights(row) == weigh(Guidance(scale, 0.0))
 
 
 def test_steps_sampler_and_mode_are_those_of_the_request(plan, model):
@@ -132,8 +195,50 @@ def test_steps_sampler_and_mode_are_those_of_the_request(plan, model):
     assert silent.plan[-1].step == len(silent.plan) == DEFAULTS.num_steps
     (asked,) = plan(steps=3, sampler=SamplerName.HEUN, mode=Mode.RESTYLE)
     assert asked.plan[-1].step == 3 and len(asked.plan) == 5
-    task = {mode: plan(mode=mode)[0].conditions[Given.PRODUCT]["task"].item() for mode in Mode}
+    task = {mode: terms(plan(mode=mode)[0])[0].cond["task"].item() for mode in Mode}
     assert task[Mode.PRESERVE] != task[Mode.RESTYLE]
+    assert silent.model == model.name
+
+
+def test_fewer_steps_change_nothing_else(plan):
+    (whole,), (fewer,) = plan(KNOWN, steps=9), plan(KNOWN, num_steps=5, steps=9)
+    assert fewer.plan[-1].step == 5 and fewer.seed == whole.seed
+    assert weights(fewer) == weights(whole)
+
+
+def test_the_fast_model_takes_its_own_number_of_steps(plan):
+    assert len(plan(model=FAST)[0].plan) == DEFAULTS.num_fast_steps == 4
+    assert len(plan(model=FAST, steps=7)[0].plan) == 7
+
+
+def test_noise_levels_are_chosen_by_name(plan, model, monkeypatch):
+    monkeypatch.setattr(model, "shift", 4.0)
+
+    def levels(**fields):
+        return [tick.sigma for tick in plan(steps=4, **fields)[0].plan]
+
+    assert levels() == pytest.approx(flow_sigmas(4, shift=4.0)[:4])
+    assert levels(sigmas=Sigmas.UNIFORM) == pytest.approx(flow_sigmas(4)[:4])
+    assert levels(sigmas=Sigmas.KARRAS) == pytest.approx(karras_sigmas(4, 0.02, 200.0)[:4])
+
+
+@pytest.mark.parametrize(("asked", "allowed"), [(False, 0.0), (True, DEFAULTS.max_reuse_error)])
+def test_predictions_are_reused_where_asked_for_and_as_far_as_the_server_allows(
+    plan, asked, allowed
+):
+    assert plan(reuse_predictions=asked)[0].max_reuse_error == allowed
+
+
+def test_the_products_of_a_slate_share_seeds_and_others_do_not(plan, product):
+    drum = replace(product, name="drum")
+    slate, single = (
+        [plan(KNOWN, product=p, num_images=2, is_slate=s) for p in (product, drum)]
+        for s in (True, False)
+    )
+    assert seeds(slate[0]) == seeds(slate[1]) and len(set(seeds(slate[0]))) == 2
+    assert not set(seeds(single[0])) & set(seeds(single[1]))
+    assert seeds(plan(is_slate=True)) != seeds(slate[0])[:1], "generic images have their own"
+    assert seeds(plan(KNOWN, is_slate=True, seed=7)) == [7]
 
 
 def test_time_to_finish_is_kept_back_from_the_deadline(plan):
@@ -144,73 +249,6 @@ def test_time_to_finish_is_kept_back_from_the_deadline(plan):
 
 def test_an_inline_product_draws_its_seed_from_its_title(product):
     inline = PreparedProduct("Red shoe", product.cutout, product.condition)
-    assert choose_seed(None, inline, Arm.GENERIC, 0) == derive_seed("Red shoe", "generic", "0")
-    assert choose_seed(5, inline, Arm.GENERIC, 2) == 7
-
-
-@pytest.fixture
-def fit(model):
-    def fit(engine, left_s, policy=DeadlinePolicy.STRICT, count=1, steps=20, **fields):
-        """Rows of `steps` euler steps with so many seconds left before their own deadline."""
-        request = ImageRequest("shoe", deadline_policy=policy, **fields)
-        deadline_s = None if left_s is None else time.monotonic() + left_s
-        rows = [make_request(steps=steps, deadline_s=deadline_s) for _ in range(count)]
-        return fit_deadline(rows, request, engine, model, DEFAULTS)
-
-    return fit
-
-
-@pytest.fixture
-def engine():
-    """An engine whose every tick was measured to take ten seconds; nothing walks in it."""
-    engine = Engine(Gated(), EngineLimits(buckets=(1, 2, 4)), Record())
-    for bucket in engine.pace.buckets:
-        engine.pace.record(bucket, 10.0)
-    return engine
-
-
-def test_rows_that_can_be_done_in_time_stay_as_they_are(fit, engine):
-    for policy in DeadlinePolicy:
-        assert fit(engine, 250, policy)[0].plan[-1].step == 20
-        assert fit(engine, None, policy)[0].plan[-1].step == 20
-    assert engine.observer.refusals == []
-
-
-def test_degrading_takes_as_many_steps_as_there_is_time_for(fit, engine):
-    rows = fit(engine, 105, DeadlinePolicy.DEGRADE, count=2)
-    assert {row.plan[-1].step for row in rows} == {10}
-    assert len(rows) == 2 and None not in {row.deadline_s for row in rows}
-    assert engine.predict_s(rows) <= 105
-
-
-def test_degrading_keeps_the_sampler_that_was_asked_for(fit, engine):
-    (row,) = fit(engine, 105, DeadlinePolicy.DEGRADE, sampler=SamplerName.HEUN)
-    assert len(row.plan) == 2 * row.plan[-1].step - 1
-
-
-@pytest.mark.parametrize("left_s", [39, 1, 0, -5])
-def test_nobody_is_shown_an_image_of_too_few_steps(fit, engine, left_s):
-    with pytest.raises(DeadlineExceeded):
-        fit(engine, left_s, DeadlinePolicy.DEGRADE)
-    assert engine.observer.refusals == ["deadline"]
-
-
-@pytest.mark.parametrize("left_s", [150, 1, -5])
-def test_a_strict_deadline_that_is_too_near_is_exceeded_at_once(fit, engine, left_s):
-    with pytest.raises(DeadlineExceeded):
-        fit(engine, left_s)
-
-
-async def test_where_others_are_in_the_way_the_request_may_come_again(fit):
-    async with running(Gated(), EngineLimits(buckets=(1, 2, 4))) as engine:
-        for bucket in engine.pace.buckets:
-            for _ in range(500):
-                engine.pace.record(bucket, 10.0)
-        ahead = engine.submit([make_request(steps=50)] * 15)
-        with pytest.raises(Overloaded) as refused:
-            fit(engine, 300)  # 200 s alone, 800 s behind fifteen others
-        assert refused.value.retry_after_s == pytest.approx(500, abs=30)
-        with pytest.raises(DeadlineExceeded):
-            fit(engine, 150)  # too near even without them
-        assert fit(engine, 450, DeadlinePolicy.DEGRADE)[0].plan[-1].step == 11
-        ahead.release()
+    silent, asked = ImageRequest("shoe"), ImageRequest("shoe", seed=5)
+    assert choose_seed(silent, inline, Arm.GENERIC, 0) == derive_seed("Red shoe", "generic", "0")
+    assert choose_seed(asked, inline, Arm.GENERIC, 2) == 7

@@ -14,6 +14,7 @@ from PIL import Image
 
 from etalage import (
     AsyncClient,
+    Cancelled,
     Client,
     EtalageError,
     InvalidArgument,
@@ -159,6 +160,55 @@ def test_a_slate_comes_as_ready_with_ranks_and_one_bad_product_does_not_spoil_it
         assert by_rank[rank].result.personalization.applied
 
 
+def test_a_slate_and_shoppers_of_one_taste_share_steps_and_say_so(client, running):
+    def shared() -> float:
+        hows = ("joined", "kept")
+        return sum(running.metric(f'etalage_steps_shared_total{{how="{how}"}}') for how in hows)
+
+    before = shared()
+    products = ["guitar", "handbag", "backpack"]
+    items = list(client.slate(products, user=shoppers(running)[0], steps=10))
+    results = [item.unwrap() for item in items]
+    assert len({result.image.seed for result in results}) == 1
+    taken = sorted(result.num_shared_steps for result in results)
+    assert taken[0] == 0 and taken[1] == taken[2] > 0
+    for result in results:
+        assert result.num_forward_rows == 10 - result.num_shared_steps
+    assert shared() - before == sum(taken)
+    assert running.metric("etalage_shared_latents_bytes") > 0
+
+
+def test_the_fast_model_answers_in_four_steps_under_its_own_name(client, running):
+    quality = client.generate(PRODUCT, user=shoppers(running)[0], seed=2, model="quality")
+    fast = client.generate(PRODUCT, user=shoppers(running)[0], seed=2, model="fast")
+    assert (quality.steps, fast.steps) == (20, 4)
+    assert quality.model.name != fast.model.name and quality.model.digest != fast.model.digest
+    assert running.metric(f'etalage_forward_rows_total{{model="{fast.model.name}"}}') >= 4
+
+
+def test_reuse_saves_forwards_where_it_is_asked_for(client, running):
+    asked = {"user": shoppers(running)[0], "seed": 4, "steps": 20}
+    whole = client.generate(PRODUCT, **asked)
+    fewer = client.generate(PRODUCT, **asked, reuse=True)
+    assert whole.num_forward_rows == whole.steps == fewer.steps == 20
+    assert fewer.num_forward_rows < 20
+    assert running.metric("etalage_steps_reused_total") >= 20 - fewer.num_forward_rows
+
+
+async def test_a_request_that_is_cancelled_by_its_id_ends_and_frees_its_rows(async_client, running):
+    asking = asyncio.create_task(
+        async_client.generate(PRODUCT, steps=100, num_images=8, seed=9, request_id="stop-me")
+    )
+    await asyncio.sleep(0.3)
+    assert (await async_client.cancel("stop-me")).is_remembered
+    with pytest.raises(Cancelled):
+        await asking
+    await asyncio.sleep(0.3)
+    steps_then = running.metric("etalage_steps_total")
+    await asyncio.sleep(0.3)
+    assert running.metric("etalage_steps_total") == steps_then
+
+
 def test_a_repeated_request_id_gives_the_first_answer_without_sampling(client, running):
     first = client.generate(PRODUCT, request_id="again-1", steps=3)
     steps = running.metric("etalage_steps_total")
@@ -237,6 +287,7 @@ def test_a_deadline_that_cannot_be_met_is_refused_or_degraded(running):
     with Client(running.address, timeout_s=0.6) as client:
         degraded = client.generate(PRODUCT, steps=100, deadline_policy="degrade", num_images=8)
         assert degraded.steps < 100
+        assert degraded.degradation in {"fewer_steps", "nearest_taste", "original"}
 
 
 async def test_bad_requests_lose_no_other_in_flight(async_client):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,25 +15,47 @@ import torch
 from diffusion.guidance import Given, Guidance
 from diffusion.noise import draw_noise
 from diffusion.samplers import SAMPLERS, advance, flow_sigmas
+from diffusion.walks import Segment, Term
 from server.sampling.engine import Engine, EngineLimits
 from server.sampling.row import RowRequest
 
 SHAPE = (3, 4, 4)
 WARM_TAG = -1.0
 PLAIN = Guidance()
+NUMBERS = itertools.count()
 
 
 def make_request(
-    tag=0, *, seed=0, steps=4, sampler="euler", guidance=PLAIN, mean=0.5, deadline_s=None
+    tag=0,
+    *,
+    seed=0,
+    steps=4,
+    sampler="euler",
+    guidance=PLAIN,
+    mean=0.5,
+    deadline_s=None,
+    model="closed",
+    forks=(),
+    reuse=0.0,
 ) -> RowRequest:
-    """A row known by its `tag`; what it is given to know moves the mean of its images."""
-    means = {Given.NOTHING: -mean, Given.PRODUCT: mean, Given.BOTH: mean + 1}
-    conditions = {
-        given: {"mean": torch.tensor([value]), "tag": torch.tensor([float(tag)])}
-        for given, value in means.items()
-    }
+    """A row known by its `tag`; what it is given to know moves the mean of its images.
+
+    Nothing of it is shared, but for `forks`: each (stop, name, mean) is a segment in which all rows
+    of one name and seed are given the same mean.
+    """
     plan = SAMPLERS[sampler](flow_sigmas(steps))
-    return RowRequest(seed, plan, guidance, conditions, deadline_s)
+    means = {Given.NOTHING: -mean, Given.PRODUCT: mean, Given.BOTH: mean + 1}
+    segments = [
+        Segment(stop, (make_term(tag, known, 1.0),), f"{name} {seed} {sampler} {steps}".encode())
+        for stop, name, known in forks
+    ]
+    own = tuple(make_term(tag, means[given], weight) for given, weight in guidance.terms)
+    segments.append(Segment(len(plan), own, f"own {next(NUMBERS)}".encode()))
+    return RowRequest(model, seed, plan, tuple(segments), deadline_s, reuse)
+
+
+def make_term(tag, mean, weight):
+    return Term({"mean": torch.tensor([mean]), "tag": torch.tensor([float(tag)])}, weight)
 
 
 class ClosedModel:
@@ -40,14 +64,15 @@ class ClosedModel:
     `forwards` lists the tags of every forward's rows as it was entered, padding included.
     """
 
-    name = "closed"
     latent_shape: tuple[int, ...] = SHAPE
     device = torch.device("cpu")
 
-    def __init__(self):
+    def __init__(self, name="closed"):
+        self.name = name
         self.forwards: list[list[int]] = []
 
     def denoise(self, x, sigma, cond):
+        time.sleep(0.001)  # so that a tick takes about as long whatever its bucket
         if cond["tag"][0] != WARM_TAG:
             self.forwards.append([int(tag) for tag in cond["tag"]])
             self.enter(cond)
@@ -120,12 +145,28 @@ class Record:
     def __init__(self):
         self.ticks, self.num_steps, self.num_wasted = [], 0, 0
         self.queued_counts, self.queue_s, self.refusals = [], [], []
+        self.taken_over, self.num_reused, self.kept_bytes, self.largest = [], 0, [], []
 
-    def tick(self, bucket, num_rows, seconds):
+    def tick(self, model, bucket, num_rows, seconds):
         self.ticks.append((bucket, num_rows))
+
+    def pace(self, model, shape, bucket, seconds):
+        pass
 
     def steps(self, count):
         self.num_steps += count
+
+    def reused(self, count):
+        self.num_reused += count
+
+    def shared(self, how, count):
+        self.taken_over.append((how, count))
+
+    def latents_bytes(self, count):
+        self.kept_bytes.append(count)
+
+    def shrunk(self, largest):
+        self.largest.append(largest)
 
     def wasted(self, count):
         self.num_wasted += count
@@ -143,13 +184,15 @@ class Record:
 @asynccontextmanager
 async def running(model, limits=None, **options) -> AsyncIterator[Engine]:
     """A warm engine, closed at the end, with whatever it still holds."""
-    engine = Engine(model, limits or EngineLimits(buckets=(1, 2, 4, 8, 16)), **options)
-    engine.start(make_request(WARM_TAG))
+    models = model if isinstance(model, list) else [model]
+    engine = Engine(models, limits or EngineLimits(buckets=(1, 2, 4, 8, 16)), **options)
+    engine.start([make_request(WARM_TAG, model=each.name) for each in models])
     try:
         yield engine
     finally:
-        if isinstance(model, Gated):
-            model.open()
+        for each in models:
+            if isinstance(each, Gated):
+                each.open()
         await asyncio.to_thread(engine.close)
         assert not engine.is_healthy
 
@@ -165,17 +208,17 @@ def walk_alone(model, request):
     """What the row's latents must become: a loop of its own, without an engine."""
     x = draw_noise(request.seed, SHAPE)[None] * request.plan[0].sigma
     h = torch.zeros_like(x)
-    for tick in request.plan:
+    for number, tick in enumerate(request.plan):
+        terms = next(segment.terms for segment in request.walk if number < segment.stop)
         sigma = torch.tensor([tick.sigma])
-        denoised = sum(
-            weight * model.predict(x, sigma, request.conditions[given])
-            for given, weight in request.guidance.terms
-        )
+        denoised = sum(term.weight * model.predict(x, sigma, term.cond) for term in terms)
         x, h = advance(x, denoised, h, [tick])
     return x[0]
 
 
 def largest_gap(model, ticket):
     """How far the rows of a ticket are from their walks alone."""
-    gaps = [(row.x - walk_alone(model, row.request)).abs().max().item() for row in ticket.rows]
+    gaps = [
+        (row.state.x - walk_alone(model, row.request)).abs().max().item() for row in ticket.rows
+    ]
     return float(np.max(gaps))

@@ -52,7 +52,7 @@ async def sample_together(model, requests, **limits):
 
 async def test_rows_of_every_kind_share_forwards_and_equal_their_walks_alone():
     model = Gated()
-    tickets = await sample_together(model, make_mixture())
+    tickets = await sample_together(model, make_mixture(), buckets=(16,))
     assert max(len(set(forward)) for forward in model.forwards) >= 6
     for ticket in tickets:
         assert largest_gap(model, ticket) <= TOLERANCE
@@ -135,7 +135,7 @@ async def test_the_last_guess_is_the_image():
     async with running(model) as engine:
         ticket = engine.submit([make_request()], lambda step, guess: guesses.append(guess))
         await ticket.result
-    assert torch.allclose(guesses[-1], ticket.rows[0].x, atol=1e-6)
+    assert torch.allclose(guesses[-1], ticket.rows[0].state.x, atol=1e-6)
 
 
 async def test_progress_is_that_of_the_slowest_row():
@@ -190,15 +190,20 @@ async def test_sixty_four_requests_at_once_all_come_back_right():
     assert len(model.forwards) < ticks / 3, "forwards are shared"
 
 
-async def test_more_rows_ahead_take_longer():
-    async with running(Gated()) as engine:
-        for bucket in engine.pace.buckets:
-            engine.pace.record(bucket, 1.0)
-        request = make_request(steps=10)
-        alone = engine.predict_s([request])
-        assert engine.predict_s([make_request(steps=20)]) == pytest.approx(2 * alone)
-        ahead = engine.submit([request] * 100)
-        assert engine.predict_s([request]) > 5 * alone
+async def test_rows_that_wait_are_in_the_forecast_of_those_that_come():
+    model = Gated()
+    async with running(model, EngineLimits(buckets=(4,)), clock=lambda: 0.0) as engine:
+        for _ in range(500):
+            engine.pace.record(engine.key_of("closed"), 4, 1.0)
+        (demand,) = demands = engine.demand([make_request(steps=10)])
+        assert (demand.num_ticks_left, demand.num_forward_rows_left) == (10, 10)
+        alone_s = engine.forecast().finish_s(demands)
+        assert alone_s == pytest.approx(10, rel=0.01) and engine.load_s() == 0
+        ahead = engine.submit([make_request(steps=10)] * 8)
+        assert engine.load_s() == pytest.approx(8 * 10 / 4, rel=0.01)
+        assert engine.forecast().finish_s(demands) >= alone_s + 8 * 10 / 4
+        assert engine.forecast().admits(engine.demand([make_request(deadline_s=1e9)]))
+        assert not engine.forecast().admits(engine.demand([make_request(deadline_s=4.1)]))
         ahead.release()
 
 
@@ -211,12 +216,16 @@ async def test_every_bucket_is_warm_before_the_first_request():
             return super().predict(x, sigma, cond)
 
     async with running(Counted()) as engine:
-        assert set(sizes) == set(engine.pace.buckets) == set(engine.pace.measured_ms())
+        assert (
+            set(sizes)
+            == set(engine.pace.buckets)
+            == set(engine.pace.measured_ms(engine.key_of("closed")))
+        )
         assert engine.is_healthy and engine.num_rows == 0
 
 
 async def test_an_engine_that_was_not_started_takes_nothing():
-    engine = Engine(ClosedModel())
+    engine = Engine([ClosedModel()])
     with pytest.raises(Unavailable) as refused:
         engine.submit([make_request()])
     assert refused.value.reason == "ENGINE_STOPPED" and not engine.is_healthy
@@ -225,4 +234,4 @@ async def test_an_engine_that_was_not_started_takes_nothing():
 
 def test_a_forward_that_holds_no_whole_row_is_refused():
     with pytest.raises(ValueError, match="the 3 rows"):
-        Engine(ClosedModel(), EngineLimits(buckets=(1, 2)))
+        Engine([ClosedModel()], EngineLimits(buckets=(1, 2)))

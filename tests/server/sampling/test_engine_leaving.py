@@ -6,7 +6,7 @@ import pytest
 
 from diffusion.guidance import Guidance
 from server.errors import DeadlineExceeded, Unavailable
-from server.sampling.engine import Engine
+from server.sampling.engine import Engine, EngineLimits
 from tests.server.sampling.closed_model import (
     WARM_TAG,
     ClosedModel,
@@ -82,7 +82,7 @@ async def test_a_cancelled_task_frees_its_row():
 
 async def test_all_rows_of_a_released_request_leave():
     model, record = Gated(), Record()
-    async with running(model, observer=record) as engine:
+    async with running(model, EngineLimits(buckets=(4,)), observer=record) as engine:
         # The first is done after one step and waits for the others.
         rows = [make_request(2, steps=1), make_request(3, steps=9), make_request(4, steps=9)]
         ticket = engine.submit(rows)
@@ -177,12 +177,11 @@ async def test_a_request_that_slips_in_while_the_engine_stops_is_told_so():
 
     class Slipping(Engine):
         def _start_row(self, request, ticket):
-            if request.conditions[next(iter(request.conditions))]["tag"] != WARM_TAG:
-                self.close()
+            self.close()
             return super()._start_row(request, ticket)
 
-    engine = Slipping(ClosedModel())
-    engine.start(make_request(WARM_TAG))
+    engine = Slipping([ClosedModel()])
+    engine.start([make_request(WARM_TAG)])
     with pytest.raises(Unavailable):
         await asyncio.wait_for(engine.submit([make_request(1)]).result, 30)
 

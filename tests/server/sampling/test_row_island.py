@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from diffusion.fusion import fuse
+from diffusion.fusion import ShopperCondition
 from diffusion.guidance import Guidance
 from diffusion.samplers import SAMPLERS
 from server.sampling.engine import Engine, EngineLimits
@@ -34,24 +34,28 @@ def shopper(number):
 def make_row(model, product):
     def make(number, seed=0, steps=5, sampler="heun", scale=1.5, task="preserve"):
         """A row of shopper `number`, or of nobody."""
-        conditions = fuse(product, None if number is None else shopper(number), task)
+        known = None if number is None else ShopperCondition(shopper(number))
         guidance = Guidance(1.0, 0.0 if number is None else scale)
-        return RowRequest(seed, SAMPLERS[sampler](model.sigmas(steps)), guidance, conditions)
+        plan = SAMPLERS[sampler](model.sigmas(steps))
+        walk = model.rules.plan(product, known, task, guidance, plan, seed)
+        return RowRequest(model.name, seed, plan, walk)
 
     return make
 
 
 async def sample(model, *requests):
     """Latents and pixels of each request's image, all in the queue of one engine at once."""
-    engine = Engine(model, EngineLimits(buckets=(4, 8)))
-    engine.start(requests[0])
+    engine = Engine([model], EngineLimits(buckets=(4, 8)))
+    engine.start(requests[:1])
     try:
         tickets = [engine.submit([request]) for request in requests]
         pixels = await asyncio.gather(*(ticket.result for ticket in tickets))
         await until(lambda: engine.num_rows == 0)
     finally:
         await asyncio.to_thread(engine.close)
-    return [(ticket.rows[0].x, shown[0]) for ticket, shown in zip(tickets, pixels, strict=True)]
+    return [
+        (ticket.rows[0].state.x, shown[0]) for ticket, shown in zip(tickets, pixels, strict=True)
+    ]
 
 
 def assert_same(one, other, tolerance=1e-4):
