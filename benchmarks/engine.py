@@ -1,0 +1,213 @@
+"""The sampling engine: how much of the device it uses, what it spares, who waits and who leaves.
+
+`python -m benchmarks.engine [--quick]`. Most is a ratio to something measured in the same run: a
+bare loop, the same walks unshared, a quiet run. A mixed crowd and deadlines: `benchmarks.peers`.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import uvloop
+from tqdm import tqdm
+
+from benchmarks.engine_crowd import USUAL, Crowd, Pair, copy_part
+from benchmarks.engine_packing import measure_packing
+from benchmarks.engine_runs import (
+    ask_engine,
+    measure_saturated,
+    running_engine,
+    time_bare,
+    time_forwards,
+)
+from benchmarks.engine_served import Served, measure_latency, serving
+from benchmarks.engine_sharing import measure_definition, measure_popular, measure_slates
+from benchmarks.engine_storm import STRICT, measure_decisions, measure_refusals, measure_storms
+from benchmarks.load import Kind
+from benchmarks.measurement import Options, Report, parse_options
+from diffusion.checkpoint import DEFAULT_CHECKPOINT, FAST_CHECKPOINT
+from diffusion.guidance import Guidance
+from diffusion.model import ProductDiffusion
+from features.simulate import WORLD
+from server.commands.building import count_threads, warm_request
+from server.configuration import EngineSlice
+from server.rows import Defaults
+from server.sampling.engine import Engine, EngineLimits
+from server.sampling.row import RowRequest
+
+NUM_OPEN = 32
+"""Images under way at a saturated engine or server."""
+
+DEFAULTS = Defaults()
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of everything."""
+
+    rounds: int
+    counted: int
+    """Images of a round at saturation; as many again are under way."""
+    num_steps: int
+    """Of those; all that is about what a picture shows takes the default's."""
+    slates: tuple[int, int]
+    """So many, of so many products."""
+    popular: int
+    pairs: int
+    storms: tuple[int, int, int]
+    """So many, of so many who stay and who leave."""
+    refusals: tuple[int, int]
+    latency: int
+    wave_s: float
+    shoppers: int
+    creatives: int
+    products: int
+    """Of the shop, 0 for all of them."""
+
+
+FULL = Size(
+    5, 32, DEFAULTS.num_steps, (8, 24), 500, 192, (10, 50, 500), (5, 200), 60, 30.0, 3000, 1024, 0
+)
+QUICK = Size(1, 16, 8, (1, 6), 10, 6, (2, 8, 32), (1, 50), 6, 3.0, 300, 32, 24)
+NUM_SERVED = 8
+STORM_STEPS = 4
+
+
+async def measure(report: Report, size: Size, folder: Path) -> None:
+    model = ProductDiffusion.load(DEFAULT_CHECKPOINT)
+    part = copy_part(folder / "part", NUM_SERVED)
+    shop = copy_part(folder / "shop", size.products) if size.products else WORLD
+    crowd = Crowd.open(model, shop, size.shoppers, size.creatives)
+    with running_engine([model], [warm_request(model)]) as engine:
+        async with serving(model, folder, part, size.num_steps) as served:
+            await measure_efficiency(report, crowd, engine, served, size)
+            served.num_steps = DEFAULTS.num_steps
+            row = make_row(crowd, 0, DEFAULTS.num_steps)
+            await measure_latency(report, served, model, row, size.latency)
+        await measure_sparing(report, crowd, engine, size)
+
+        def make(number: int, kind: Kind) -> RowRequest:
+            guidance = Guidance(kind.product_scale, kind.shopper_scale)
+            return make_row(crowd, number, kind.num_steps, guidance=guidance)
+
+        print(await measure_packing(report, model, warm_request(model), make, size.wave_s))
+        await measure_manners(report, crowd, engine, size)
+    await measure_few_steps(report, crowd, size)
+
+
+async def measure_efficiency(
+    report: Report, crowd: Crowd, engine: Engine, served: Served, size: Size
+) -> None:
+    """Saturated with images of which no two share anything, in turns with the bare loop."""
+    model, num_steps = crowd.model, size.num_steps
+    best = find_best_batch(model, make_row(crowd, 0, num_steps), engine.pace.buckets)
+    report.environment |= {"bare_batch": best, "steps_at_saturation": num_steps}
+    # Whole batches on both sides: the last one would else be a smaller one.
+    rows = [make_row(crowd, n, num_steps) for n in range(best * max(1, size.counted // best))]
+    ask = ask_engine(engine, lambda number: make_row(crowd, number, num_steps))
+    amounts = NUM_OPEN, engine.pace.largest, size.counted
+    time_bare(model, rows[:best], best)
+    bare, own, grpc = [], [], []
+    for _ in tqdm(range(size.rounds), "efficiency", leave=False):
+        bare.append(time_bare(model, rows, best))
+        own.append(await measure_saturated(ask, *amounts))
+        grpc.append(await measure_saturated(served.ask, *amounts))
+    report.add("bare_images_per_s", bare, "images/s")
+    report.add("efficiency", divide(own, bare), "of the bare loop", target=0.95)
+    report.add("efficiency_through_grpc", divide(grpc, bare), "of the bare loop", target=0.85)
+
+
+async def measure_sparing(report: Report, crowd: Crowd, shared: Engine, size: Size) -> None:
+    limits = EngineLimits(is_sharing=False)
+    with running_engine([crowd.model], [warm_request(crowd.model)], limits) as unshared:
+        num_slates, num_products = size.slates
+        slates = [crowd.draw_slate(num_products, number) for number in range(num_slates)]
+        await measure_slates(report, crowd, shared, unshared, slates)
+        await measure_popular(report, crowd, shared, unshared, size.popular)
+        await measure_definition(report, crowd, unshared, crowd.draw_pairs(size.pairs))
+
+
+async def measure_manners(report: Report, crowd: Crowd, engine: Engine, size: Size) -> None:
+    """Towards those who leave, and those who can't come in."""
+    model = crowd.model
+    row = make_row(crowd, 0, DEFAULTS.num_steps)
+    await measure_refusals(
+        report, engine, lambda number: make_row(crowd, number, 50), *size.refusals
+    )
+    tick_s = statistics.median(time_forwards(model, row, 1, 20))
+    measure_decisions(report, engine.pace, engine.key_of(model.name), tick_s, 1000)
+    warm = [warm_request(model)]
+    with (
+        running_engine([model], warm, STRICT) as quiet,
+        running_engine([model], warm, STRICT) as stormy,
+    ):
+        await measure_storms(
+            report, quiet, stormy, lambda number: make_row(crowd, number, STORM_STEPS), size.storms
+        )
+
+
+async def measure_few_steps(report: Report, crowd: Crowd, size: Size) -> None:
+    """The student in its own few steps beside its teacher, by the same engine in turns."""
+    if not (FAST_CHECKPOINT / "model_index.json").exists():
+        report.environment["not_measured"] = f"few steps: no student in {FAST_CHECKPOINT.name}"
+        return
+    model = crowd.model
+    fast = ProductDiffusion.load_student(FAST_CHECKPOINT, model)
+    steps = {model: DEFAULTS.num_steps, fast: DEFAULTS.num_fast_steps}
+    rates: dict[ProductDiffusion, list[float]] = {model: [], fast: []}
+    with running_engine([model, fast], [warm_request(model), warm_request(fast)]) as engine:
+        batch = engine.pace.largest
+        for _ in tqdm(range(size.rounds), "few steps", leave=False):
+            for each, found in rates.items():
+
+                def make(number: int, each: ProductDiffusion = each) -> RowRequest:
+                    return make_row(crowd, number, steps[each], each)
+
+                found.append(
+                    await measure_saturated(ask_engine(engine, make), 2 * batch, batch, batch)
+                )
+    report.add("fast_images_per_s", rates[fast], "images/s")
+    report.add("quality_images_per_s", rates[model], "images/s")
+    report.add("fast_over_quality", divide(rates[fast], rates[model]), "x")
+
+
+def make_row(
+    crowd: Crowd,
+    number: int,
+    num_steps: int,
+    model: ProductDiffusion | None = None,
+    guidance: Guidance = USUAL,
+) -> RowRequest:
+    """Of a product and a shopper by number; each number has a seed of its own."""
+    shopper = crowd.shoppers[number % len(crowd.shoppers)]
+    pair = Pair(number % min(len(crowd.world.rows), 64), shopper, number)
+    return crowd.ask(pair, num_steps, model=model, guidance=guidance)
+
+
+def find_best_batch(model: ProductDiffusion, row: RowRequest, sizes: tuple[int, ...]) -> int:
+    rates = {
+        size: size / statistics.median(time_forwards(model, row, size, 5))
+        for size in sizes
+        if size > 4
+    }
+    return max(rates, key=lambda size: rates[size])
+
+
+def divide(values: list[float], yardsticks: list[float]) -> list[float]:
+    return [value / yardstick for value, yardstick in zip(values, yardsticks, strict=True)]
+
+
+def main(options: Options) -> int:
+    torch.set_num_threads(count_threads(EngineSlice()))
+    report = Report("engine", options)
+    with TemporaryDirectory(prefix="engine-") as folder:
+        uvloop.run(measure(report, QUICK if options.quick else FULL, Path(folder)))
+    return report.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(parse_options(__doc__ or "")))
