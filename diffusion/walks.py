@@ -13,7 +13,7 @@ import itertools
 import math
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from diffusion.denoiser import Conditions
 from diffusion.fusion import ProductCondition, ShopperCondition, Vector, fuse
@@ -86,6 +86,10 @@ class Rules:
     ) -> Walk:
         """The walk of one image. `guidance` has no shopper scale where there is no shopper."""
         intervals = self.intervals.get(task, Intervals())
+        if guidance.shopper_scale == 0:
+            shopper = None
+        if shopper is None or shopper.centroid is None:  # nobody stands for anybody
+            intervals = replace(intervals, shopper=math.inf)
         own = fuse(product, None if shopper is None else shopper.vector, task)
         alike = own
         if shopper is not None and shopper.centroid is not None:

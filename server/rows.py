@@ -43,7 +43,7 @@ class Defaults:
     nearest_bytes: int = 64 * 1024 * 1024
     """Of finished creatives, kept to meet deadlines with."""
     read_timeout_s: float = 0.25
-    finish_s: float = 0.06
+    finish_s: float = 0.035
     """Kept back from the deadline for decoding, composing and encoding, once and for each image."""
 
     def num_steps_of(self, model: str) -> int:

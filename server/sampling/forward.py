@@ -55,11 +55,12 @@ NUM_COLUMNS = 8
 
 
 def step_rows(model: SamplingModel, staging: Staging, batch: Sequence[Row], bucket: int) -> float:
-    """Takes every row of the batch through its next tick; returns the forward's seconds.
+    """Takes every row of the batch through its next tick; returns the seconds that it took.
 
     Guidance makes one to three forward rows of an image; the forward is padded to `bucket` rows by
     repeating the last one. A model that raises leaves the rows as they were.
     """
+    started = time.perf_counter()
     terms = [(i, row.tick.sigma, term) for i, row in enumerate(batch) for term in row.terms]
     conditions = [term.cond for *_, term in terms]
     conditions += conditions[-1:] * (bucket - len(terms))
@@ -72,11 +73,9 @@ def step_rows(model: SamplingModel, staging: Staging, batch: Sequence[Row], buck
     x = torch.stack([row.state.x for row in batch])
     h = torch.stack([row.state.h for row in batch])
     cond = {name: torch.cat([c[name] for c in conditions]) for name in conditions[0]}
-    started = time.perf_counter()
     predicted = model.denoise(x[owner], sigma, cond)[: len(terms)]
     if x.is_cuda:  # the one sync of a tick: without it the queue of kernels has no end
         torch.cuda.current_stream(x.device).synchronize()
-    elapsed_s = time.perf_counter() - started
     weighed = per_row(weight, predicted) * predicted
     denoised = torch.zeros_like(x).index_add_(0, owner[: len(terms)], weighed)
     changes = note(batch, denoised)
@@ -84,4 +83,4 @@ def step_rows(model: SamplingModel, staging: Staging, batch: Sequence[Row], buck
     for row, last, x_row, h_row in zip(batch, changes, x.unbind(), h.unbind(), strict=True):
         row.num_forward_rows_done += row.num_forward_rows
         row.state = State(x_row, h_row, row.num_ticks_done + 1, last)
-    return elapsed_s
+    return time.perf_counter() - started

@@ -20,6 +20,9 @@ not what waits."""
 WORTH = 0.02
 """Rows are left out for a better rate only where it is better by more than this."""
 
+BRISK = 0.05
+"""Share of the rate that a tick may cost which is over soon."""
+
 
 class Schedulable(Protocol):
     """What the scheduler knows of a row; only its numbers of rows and ticks may change."""
@@ -52,11 +55,19 @@ class Scheduler(Generic[R]):
 
     A row's urgency is its deadline, but never later than `patience_s` after it came: whoever waits
     longest becomes the most urgent in the end, so nothing starves. `keep_s` of every deadline are
-    kept back for what comes after sampling. Rows stay until they are removed.
+    kept back for what comes after sampling. Where it costs hardly any rate, a tick takes no longer
+    than `brisk_s`: who comes meanwhile waits for its end. Rows stay until they are removed.
     """
 
-    def __init__(self, pace: Pace, patience_s: float = 30.0, keep_s: float = 0.0) -> None:
-        self.pace, self.patience_s, self.keep_s = pace, patience_s, keep_s
+    def __init__(
+        self,
+        pace: Pace,
+        patience_s: float = 30.0,
+        keep_s: float = 0.0,
+        brisk_s: float = math.inf,
+    ) -> None:
+        self.pace, self.patience_s = pace, patience_s
+        self.keep_s, self.brisk_s = keep_s, brisk_s
         self._queues: dict[Hashable, list[tuple[float, int, R]]] = {}
         self._places: dict[int, tuple[Hashable, tuple[float, int, R]]] = {}
         self._num_added = 0
@@ -116,8 +127,12 @@ class Scheduler(Generic[R]):
             tick_s = self.pace.tick_s(key, num_rows)
             if tick_s <= slack_s or not prefixes:
                 prefixes.append((num_rows, num_rows / tick_s if tick_s else math.inf))
-        enough = (1 - WORTH) * max(rate for _, rate in prefixes)
-        num_rows = max(num_rows for num_rows, rate in prefixes if rate >= enough)
+        best = max(rate for _, rate in prefixes)
+        num_rows = max(num for num, rate in prefixes if rate >= (1 - WORTH) * best)
+        if self.pace.tick_s(key, num_rows) > self.brisk_s:
+            good = [num for num, rate in prefixes if rate >= (1 - BRISK) * best]
+            brisk = [num for num in good if self.pace.tick_s(key, num) <= self.brisk_s]
+            num_rows = max(brisk, default=min(good))
         return num_rows if num_rows > self.pace.largest else self.pace.bucket(num_rows)
 
     def _slack_s(self, key: Hashable, row: R, size: int, now_s: float) -> float:

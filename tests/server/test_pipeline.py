@@ -7,7 +7,6 @@ import io
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,10 +33,6 @@ from server.errors import DeadlineExceeded, InvalidRequest, Overloaded, Unavaila
 from server.pipeline import Pipeline
 from server.sampling.engine import Engine
 from server.sampling.router import Router
-
-WORLD = Path("features/world")
-WIDTH = 128
-SMALL = OutputSpec(longest_side=64)
 from tests.server.scripted_reader import ask, taste
 
 DEGRADED = [

@@ -71,7 +71,7 @@ async def test_a_strict_deadline_that_is_too_near_is_exceeded_at_once(router, le
 
 async def test_where_others_are_in_the_way_the_request_may_come_again(router):
     near_s = time.monotonic() + 250
-    ahead = router.submit([make_request(n, steps=50, deadline_s=near_s) for n in range(16)])
+    ahead = router.submit([make_request(n, steps=20, deadline_s=near_s) for n in range(40)])
     with pytest.raises(Overloaded) as refused:
         find(router, 300)
     assert 0 < refused.value.retry_after_s <= 2000

@@ -126,7 +126,7 @@ async def test_a_row_that_comes_too_late_is_never_stepped():
 
 async def test_the_most_urgent_rows_step_first_where_not_all_fit():
     model = Gated()
-    async with running(model, clock=lambda: 0.0) as engine:
+    async with running(model, EngineLimits(buckets=(16,)), clock=lambda: 0.0) as engine:
         first = engine.submit([make_request(0, steps=1)])
         await model.arrival()
         dear = Guidance(2.0, 0.5)  # three rows of a forward of sixteen

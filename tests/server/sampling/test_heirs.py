@@ -78,6 +78,22 @@ async def test_nothing_is_kept_of_a_row_without_numbers():
     assert not record.taken_over and largest_gap(model, sound) <= TOLERANCE
 
 
+async def test_who_waits_is_not_given_up_while_the_one_that_leads_gets_on(monkeypatch):
+    """Of 20 ticks at one second each it needs two after the prefix, and has 25 seconds."""
+    model, record, now_s = Gated(), Record(), [0.0]
+    async with quiet(model, record, clock=lambda: now_s[0]) as engine:
+        monkeypatch.setattr(engine.pace, "tick_s", lambda key, num_rows: 1.0)
+        first = engine.submit([share(1, (18, "a", 0.3), steps=20)])
+        await model.arrival()
+        waiting = engine.submit([share(2, (18, "a", 0.3), steps=20, deadline_s=25.0)])
+        for _ in range(19):
+            now_s[0] += 1.0
+            await model.step(1)
+        model.open()
+        await finish(engine, [first, waiting])
+    assert len(waiting.result.result()) == 1 and waiting.num_steps_shared == 18
+
+
 async def test_a_leader_that_is_the_last_to_want_its_walk_leaves_with_it():
     model, record = Gated(), Record()
     async with quiet(model, record) as engine:

@@ -73,7 +73,7 @@ def test_a_row_that_waits_tells_how_far_the_one_is_that_leads():
     waiting.leader = leader
     walk_on(leader, 3)
     assert waiting.progress == 3 and waiting.guess is leader.state.last.denoised
-    assert waiting.num_ticks_done == 0
+    assert (waiting.num_ticks_done, waiting.num_ticks_left) == (0, 1)
 
 
 def test_a_copied_state_holds_no_memory_of_its_batch():
