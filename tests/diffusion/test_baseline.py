@@ -79,7 +79,8 @@ def predict(gan, conditions):
 
 def test_it_offers_what_the_diffusion_model_offers(gan, diffusion):
     offered = {name for name in dir(diffusion) if not name.startswith("_")}
-    assert offered - set(dir(gan)) == {"autoencoder", "transformer"}, "its own networks"
+    own = {"autoencoder", "transformer", "shift", "compile", "load_student"}
+    assert offered - set(dir(gan)) == own, "its networks, and what belongs to them"
     assert gan.pixel_side == diffusion.pixel_side == SIDE and gan.latent_shape == (3, SIDE, SIDE)
     assert gan.device == diffusion.device and gan.encoders.width == diffusion.encoders.width
 
