@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
-from diffusion.composition import composite, contact_shadow, place
+from diffusion.composition import composite
 from server.core import Mode, Pixels
+from server.imaging.layers import LayersKept
 
-RIM = 0.02  # of the frame: how far the generated product is taken away around the real one
+LAYERS = LayersKept()
 
 Plane = NDArray[np.float32]
 
@@ -22,24 +23,15 @@ def compose(pixels: Pixels, cutout: NDArray[np.uint8], side: int, mode: Mode) ->
     """
     if mode is Mode.RESTYLE:
         return resize(pixels, side)
-    own_side = pixels.shape[0]
-    _, alpha = place(cutout, own_side)
-    surroundings = resize(fill(pixels, widen(alpha)), side)
-    rgb, alpha = place(cutout, side)
-    return composite(surroundings, rgb, alpha, contact_shadow(alpha))
+    layers = LAYERS.find(cutout, side, pixels.shape[0])
+    surroundings = resize(fill(pixels, layers.hole), side)
+    return composite(surroundings, layers.rgb, layers.alpha, layers.shadow)
 
 
 def resize(pixels: Pixels, side: int) -> Pixels:
     if pixels.shape[0] == side:
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
-
-
-def widen(alpha: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where the generated product may show around the real one."""
-    size = 2 * max(1, round(RIM * len(alpha))) + 1
-    mask = Image.fromarray((alpha > 0.02).astype(np.uint8) * 255)
-    return np.asarray(mask.filter(ImageFilter.MaxFilter(size))) > 0
 
 
 def fill(pixels: Pixels, hole: NDArray[np.bool_]) -> Pixels:

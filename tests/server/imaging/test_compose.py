@@ -5,7 +5,8 @@ import pytest
 
 from diffusion.composition import place
 from server.core import Mode
-from server.imaging.compose import compose, fill, resize, widen
+from server.imaging.compose import compose, fill, resize
+from server.imaging.layers import widen
 
 
 def draw_cutout(side=100, seed=0):
