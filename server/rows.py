@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diffusion.fusion import ProductCondition, ShopperCondition, Vector
+from diffusion.fusion import ShopperCondition, Vector
 from diffusion.guidance import Guidance
 from diffusion.model import ProductDiffusion
 from diffusion.noise import MAX_SEED, derive_seed
 from diffusion.samplers import SAMPLERS
-from features.records import Shopper
 from server.core import FAST, Arm, DeadlinePolicy, ImageRequest
 from server.errors import DeadlineExceeded, Overloaded
 from server.experiments import Assignment
@@ -63,57 +62,42 @@ def plan_rows(
 
     The seeds of a generic image know nothing of who asked for it, or why it is generic.
     """
-    arm = Arm.GENERIC if taste.shopper is None else Arm.PERSONALIZED
-    if num_steps is None:
-        num_steps = request.steps or defaults.num_steps_of(request.model)
-    return [
-        plan_row(request, assignment, taste, product, model, defaults, num_steps, seed)
-        for seed in (choose_seed(request, product, arm, i) for i in range(request.num_images))
-    ]
-
-
-def plan_row(
-    request: ImageRequest,
-    assignment: Assignment,
-    taste: Taste,
-    product: PreparedProduct,
-    model: ProductDiffusion,
-    defaults: Defaults,
-    num_steps: int,
-    seed: int,
-) -> RowRequest:
-    """One image, with everything that decides how it looks."""
-    product_scale, shopper_scale, shopper = defaults.product_scale, 0.0, None
+    arm, shopper_scale, shopper = Arm.GENERIC, 0.0, None
+    if taste.shopper is not None:
+        arm, shopper_scale = Arm.PERSONALIZED, assignment.strength * defaults.max_shopper_scale
+        shopper = know_shopper(taste, product, model)
+    product_scale = defaults.product_scale
     if request.product_scale is not None:
         product_scale = request.product_scale
-    if taste.shopper is not None:
-        shopper_scale = assignment.strength * defaults.max_shopper_scale
-        shopper = know_shopper(taste.shopper, product.condition, model)
+    if num_steps is None:
+        num_steps = request.steps or defaults.num_steps_of(request.model)
     sigmas = model.sigmas(num_steps, request.sigmas and request.sigmas.value)
     plan = SAMPLERS[request.sampler.value](sigmas)
     guidance = Guidance(product_scale, shopper_scale)
     deadline_s = None
     if request.deadline_s is not None:
         deadline_s = request.deadline_s - (1 + request.num_images) * defaults.finish_s
-    return RowRequest(
-        model=model.name,
-        seed=seed,
-        plan=plan,
-        walk=model.rules.plan(product.condition, shopper, request.mode.value, guidance, plan, seed),
-        deadline_s=deadline_s,
-        max_reuse_error=defaults.max_reuse_error if request.reuse_predictions else 0.0,
-    )
+    max_reuse_error = defaults.max_reuse_error if request.reuse_predictions else 0.0
+    rows = []
+    for number in range(request.num_images):
+        seed = choose_seed(request, product, arm, number)
+        mode = request.mode.value
+        walk = model.rules.plan(product.condition, shopper, mode, guidance, plan, seed)
+        rows.append(RowRequest(model.name, seed, plan, walk, deadline_s, max_reuse_error))
+    return rows
 
 
 def know_shopper(
-    shopper: Shopper, product: ProductCondition, model: ProductDiffusion
+    taste: Taste, product: PreparedProduct, model: ProductDiffusion
 ) -> ShopperCondition | None:
     """Who they are when shown this product, and which taste they have when shown none."""
-    vector = shopper.embed(product.image_embedding)
-    taste = shopper.embed(np.zeros_like(product.image_embedding))
-    if vector is None or taste is None:
+    if taste.shopper is None:
         return None
-    return model.rules.know(vector, taste)
+    vector = taste.shopper.embed(product.condition.image_embedding)
+    direction = point(taste, product)
+    if vector is None or direction is None:
+        return None
+    return model.rules.know(vector, direction)
 
 
 def point(taste: Taste, product: PreparedProduct) -> Vector | None:
@@ -145,7 +129,7 @@ def find_steps(
     num_steps = rows[0].plan[-1].step
     if rows[0].deadline_s is None:
         return num_steps
-    engine = next(iter(router.rank(rows)), router.engines[0])
+    engine = router.rank(rows)[0]
     forecast, demands = engine.forecast(), engine.demand(rows)
     if forecast.admits(demands):
         return num_steps

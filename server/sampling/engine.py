@@ -154,7 +154,7 @@ class Engine:
 
     def forecast(self) -> Forecast:
         """What the rows that are open now leave to new ones."""
-        rows = [row for ticket in tuple(self._tickets) for row in ticket.rows]
+        rows = self._open_rows()
         open_demands = [self._demand_of(row) for row in rows if not row.is_finished]
         # A tick under way is not interrupted, and the OS takes its share: a little is kept back.
         slowest_s = max((self.pace.tick_s(row.key, self.pace.largest) for row in rows), default=0.0)
@@ -174,9 +174,13 @@ class Engine:
 
     def load_s(self) -> float:
         """Seconds of work that wait at this device, by measured ticks."""
-        rows = [row for ticket in tuple(self._tickets) for row in ticket.rows]
+        rows = self._open_rows()
         rate = {key: self.pace.rate(key) for key in {row.key for row in rows}}
         return sum(row.num_forward_rows_left / rate[row.key] for row in rows)
+
+    def _open_rows(self) -> list[Row]:
+        """Waiting or walking; asked for from other threads too."""
+        return [row for ticket in tuple(self._tickets) for row in ticket.rows]
 
     def _start_row(self, request: RowRequest, ticket: Ticket) -> Row:
         model = self.models[request.model]

@@ -38,10 +38,6 @@ class SharedWalks:
         self._num_bytes = 0
 
     @property
-    def num_bytes(self) -> int:
-        return self._num_bytes
-
-    @property
     def num_waiting(self) -> int:
         return sum(map(len, self._followers.values()))
 
