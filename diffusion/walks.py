@@ -59,6 +59,11 @@ class Segment:
 Walk = tuple[Segment, ...]
 
 
+def find_terms(walk: Walk, tick: int) -> tuple[Term, ...]:
+    """What is evaluated in this tick, the first being 0."""
+    return next(segment.terms for segment in walk if tick < segment.stop)
+
+
 @dataclass(frozen=True)
 class Rules:
     """How a model walks: intervals by task, everything known everywhere for a task that has none,

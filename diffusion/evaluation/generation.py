@@ -18,7 +18,7 @@ from diffusion.fusion import ProductCondition, Vector
 from diffusion.guidance import Guidance
 from diffusion.noise import draw_noise
 from diffusion.samplers import Plan, advance, plan_euler
-from diffusion.walks import Rules, Term, Walk
+from diffusion.walks import Rules, Walk, find_terms
 
 Pixels = NDArray[np.uint8]
 BATCH_ROWS = 16
@@ -120,11 +120,6 @@ def walk(model: Model, orders: Sequence[Order]) -> Tensor:
         denoised = torch.zeros_like(x[rows]).index_add_(0, owner, weighed)
         x[rows], h[rows] = advance(x[rows], denoised, h[rows], ticks)
     return x
-
-
-def find_terms(walk: Walk, number: int) -> tuple[Term, ...]:
-    """What is evaluated in this tick."""
-    return next(segment.terms for segment in walk if number < segment.stop)
 
 
 def time_pictures(

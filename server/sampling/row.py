@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffusion.noise import draw_noise
 from diffusion.samplers import Plan, Tick
-from diffusion.walks import Segment, Term, Walk
+from diffusion.walks import Term, Walk, find_terms
 from server.core import Pixels
 
 
@@ -105,10 +105,6 @@ class Row:
         return self.haste_s
 
     @property
-    def segment(self) -> Segment:
-        return next(s for s in self.request.walk if self.num_ticks_done < s.stop)
-
-    @property
     def segment_stop(self) -> int:
         """Read from other threads too: a row may step, and be finished, in the middle of this."""
         done = self.num_ticks_done
@@ -116,7 +112,7 @@ class Row:
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        return self.segment.terms
+        return find_terms(self.request.walk, self.num_ticks_done)
 
     @property
     def num_forward_rows(self) -> int:

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from diffusion.denoiser import per_row
-from diffusion.evaluation.generation import Order, find_terms, generate, time_pictures, walk
+from diffusion.evaluation.generation import Order, generate, time_pictures, walk
 from diffusion.fusion import fuse
 from diffusion.guidance import Given
 from diffusion.noise import draw_noise
 from diffusion.samplers import plan_euler
 from diffusion.taste_buckets import TasteBuckets
-from diffusion.walks import Intervals, Rules
+from diffusion.walks import Intervals, Rules, find_terms
 from tests.diffusion.tiny import WIDTH, load_model
 
 

@@ -15,7 +15,7 @@ import torch
 from diffusion.guidance import Given, Guidance
 from diffusion.noise import draw_noise
 from diffusion.samplers import SAMPLERS, advance, flow_sigmas
-from diffusion.walks import Segment, Term
+from diffusion.walks import Segment, Term, find_terms
 from server.sampling.engine import Engine, EngineLimits
 from server.sampling.row import RowRequest
 
@@ -217,7 +217,7 @@ def walk_alone(model, request):
     x = draw_noise(request.seed, SHAPE)[None] * request.plan[0].sigma
     h = torch.zeros_like(x)
     for number, tick in enumerate(request.plan):
-        terms = next(segment.terms for segment in request.walk if number < segment.stop)
+        terms = find_terms(request.walk, number)
         sigma = torch.tensor([tick.sigma])
         denoised = sum(term.weight * model.predict(x, sigma, term.cond) for term in terms)
         x, h = advance(x, denoised, h, [tick])
