@@ -8,10 +8,12 @@ import gc
 import hashlib
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +41,7 @@ from server.core import FAST, QUALITY, ModelCard
 from server.metrics import Metrics
 from server.pipeline import Pipeline
 from server.rows import Defaults
+from server.sampling.cores import take_cores
 from server.sampling.engine import Engine, EngineLimits
 from server.sampling.router import Router
 from server.sampling.row import RowRequest
@@ -52,20 +55,18 @@ log = logs.logger(__name__)
 @asynccontextmanager
 async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator[Built]:
     """Yields once the model is loaded, features are there and every bucket is warm."""
-    torch.set_num_threads(count_threads(configuration.engine))
     devices = configuration.engine.devices or (configuration.engine.device,)
+    take_cores(1)
     try:
-        placed = [
-            await asyncio.to_thread(load_models, configuration, choose_device(device))
-            for device in devices
-        ]
-        models = placed[0]
-        reader = await asyncio.to_thread(
-            open_features, configuration.features, models[QUALITY], metrics
-        )
+        with all_cores(count_threads(configuration.engine)) as run:
+            placed = [
+                await run(load_models, configuration, choose_device(device)) for device in devices
+            ]
+            models = placed[0]
+            reader = await run(open_features, configuration.features, models[QUALITY], metrics)
     except (CheckpointUnusable, FingerprintMismatch, StoreMissing) as error:
         raise StartFailed(str(error)) from error
-    limits = engine_limits(configuration.engine)
+    limits = engine_limits(configuration.engine, len(devices))
     engines = [Engine(list(each.values()), limits, metrics) for each in placed]
     for engine, each in zip(engines, placed, strict=True):
         engine.pace.load(name_pace_file(configuration, each[QUALITY]))
@@ -83,7 +84,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
         read_timeout_s=configuration.features.timeout_s,
     )
     router = Router(engines)
-    with ThreadPoolExecutor(NUM_WORKERS, "pixels") as workers:
+    with ThreadPoolExecutor(NUM_WORKERS, "pixels", take_cores, (1,)) as workers:
         pipeline = Pipeline(reader, models, router, workers, defaults)
         try:
             card = ModelCard(models[QUALITY].name, models[QUALITY].digest)
@@ -93,6 +94,13 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
             for engine, each in zip(engines, placed, strict=True):
                 engine.pace.save(name_pace_file(configuration, each[QUALITY]))
             await reader.close()
+
+
+@contextmanager
+def all_cores(num_threads: int) -> Iterator[Callable[..., Awaitable[Any]]]:
+    """Runs work before serving in a thread with all the cores, which is gone afterwards."""
+    with ThreadPoolExecutor(1, "build", take_cores, (num_threads,)) as executor:
+        yield partial(asyncio.get_running_loop().run_in_executor, executor)
 
 
 def name_pace_file(configuration: Configuration, model: ProductDiffusion) -> Path:
@@ -237,13 +245,14 @@ def open_features(
     return reader
 
 
-def engine_limits(settings: EngineSlice) -> EngineLimits:
+def engine_limits(settings: EngineSlice, num_engines: int = 1) -> EngineLimits:
     return EngineLimits(
         settings.buckets,
         settings.max_rows,
         settings.patience_s,
         is_strict=settings.strict,
         shared_latents_bytes=settings.shared_latents_bytes,
+        num_threads=max(1, count_threads(settings) // num_engines),
     )
 
 

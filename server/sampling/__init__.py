@@ -8,7 +8,7 @@ sharing    walks that agree are walked once
 forward    one forward over the guidance rows of a batch, and one update
 reuse      predictions that stand for the next ones
 engine     the loop: take in, drop the dead, step, hand over
-decoder    latents → pixels, on a thread of its own
+decoder    latents → pixels, between ticks or beside them
 router     one engine a device
 observer   what the engine tells to whoever measures it
 """

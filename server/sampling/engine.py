@@ -22,6 +22,7 @@ from diffusion.noise import draw_noise
 from diffusion.walks import Term
 from server.errors import DeadlineExceeded, Overloaded, SamplingFailed, Unavailable
 from server.sampling.admission import Demand, Forecast
+from server.sampling.cores import take_cores
 from server.sampling.decoder import Decoder
 from server.sampling.forward import SamplingModel, Staging, step_rows
 from server.sampling.observer import EngineObserver, Silence
@@ -45,7 +46,9 @@ class EngineLimits:
 
     Where hardly any rows per second are lost by it, a tick takes no longer than `brisk_s`.
     `is_strict` always takes the largest bucket, so that bytes are the same whatever shares a batch;
-    `shared_latents_bytes` bounds what is kept of walks for those who walk them later.
+    `shared_latents_bytes` bounds what is kept of walks for those who walk them later. A forward on
+    a CPU takes `num_threads` threads, 0 for as many as torch takes by itself. Pixels are decoded
+    beside the loop, or between its ticks; if not said, the latter on a CPU.
     """
 
     buckets: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16)
@@ -55,6 +58,8 @@ class EngineLimits:
     is_strict: bool = False
     is_sharing: bool = True
     shared_latents_bytes: int = 64 * 1024 * 1024
+    num_threads: int = 0
+    is_decoding_beside: bool | None = None
 
 
 class Engine:
@@ -90,7 +95,10 @@ class Engine:
         self._is_closing = False
         self._broken: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._decoder = Decoder(self.models, self._decoded, self.limits.max_rows)
+        is_beside = self.limits.is_decoding_beside
+        if is_beside is None:
+            is_beside = models[0].device.type != "cpu"
+        self._decoder = Decoder(self.models, self._decoded, self.limits.max_rows, is_beside)
 
     def start(self, warm: Sequence[RowRequest]) -> None:
         """Runs every bucket of every model with the conditions of `warm`, one request for each,
@@ -100,7 +108,7 @@ class Engine:
         self._is_warm.wait()
         if self._broken is not None:
             raise self._broken
-        self._decoder.start()
+        self._decoder.open()
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Stops the loop; tickets still open fail with `Unavailable`."""
@@ -112,7 +120,7 @@ class Engine:
 
     @property
     def is_healthy(self) -> bool:
-        return self._thread.is_alive() and self._decoder.is_alive() and not self._is_closing
+        return self._thread.is_alive() and self._decoder.is_healthy and not self._is_closing
 
     @property
     def num_rows(self) -> int:
@@ -197,6 +205,8 @@ class Engine:
         return Demand(request.deadline_s, row.num_ticks_left, num_rows, row.key, urgency_s)
 
     def _run(self) -> None:
+        if self.limits.num_threads:
+            take_cores(self.limits.num_threads)
         try:
             with torch.inference_mode():
                 self._warm()
@@ -392,7 +402,7 @@ class Engine:
             self._decoder.put(ticket)
 
     def _decoded(self, ticket: Ticket) -> None:
-        """Called from the decoder's thread."""
+        """Called by whatever thread decodes."""
         if ticket.is_released:
             for row in ticket.rows:
                 self.observer.wasted(row.num_ticks_done - row.num_ticks_shared)

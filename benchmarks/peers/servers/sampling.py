@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import transformers
 from numpy.typing import NDArray
 
@@ -30,7 +29,9 @@ from diffusion.model import ProductDiffusion
 from server.core import Mode, OutputSpec
 from server.imaging.compose import compose
 from server.imaging.encode import encode
+from server.sampling.cores import take_cores
 
+NUM_CORES = len(os.sched_getaffinity(0))
 CROWD = "PEERS_CROWD"
 """The variable that names the file with the products."""
 OUTPUT = OutputSpec()
@@ -81,10 +82,12 @@ class Sampler:
     """The model, warm, with every product of the crowd prepared."""
 
     def __init__(self, crowd: Path) -> None:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        take_cores(1)
+        # One thread samples, whichever asks: see `server.sampling.cores`.
+        self._cores = ThreadPoolExecutor(1, "cores", take_cores, (NUM_CORES,))
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self._model = ProductDiffusion.load(DEFAULT_CHECKPOINT)
-        self._workers = ThreadPoolExecutor(torch.get_num_threads())
+        self._workers = ThreadPoolExecutor(NUM_CORES)
         with np.load(crowd) as file:
             self._products = {
                 name: self._prepare(*(file[f"{part} {name}"] for part in PARTS))
@@ -108,7 +111,7 @@ class Sampler:
         files: list[bytes] = []
         if live:
             orders = [self._order(job) for job in live]
-            pixels = generate(self._model, orders, batch_rows)
+            pixels = self._cores.submit(generate, self._model, orders, batch_rows).result()
             files = list(self._workers.map(self._finish, live, pixels))
         done = dict(zip(map(id, live), files, strict=True))
         return [done.get(id(job), EXPIRED) for job in jobs]

@@ -195,10 +195,12 @@ def test_short_numbers_are_measured_against_long_ones(checkpoint, tmp_path, monk
 
 def test_the_engine_is_as_the_configuration_says():
     settings = EngineSlice(
-        buckets=(2, 6), max_rows=9, patience_s=3.5, strict=True, shared_latents_bytes=77
+        buckets=(2, 6), max_rows=9, patience_s=3.5, strict=True, shared_latents_bytes=77, threads=6
     )
-    wanted = EngineLimits((2, 6), 9, 3.5, is_strict=True, shared_latents_bytes=77)
+    wanted = EngineLimits((2, 6), 9, 3.5, is_strict=True, shared_latents_bytes=77, num_threads=6)
     assert engine_limits(settings) == wanted
+    assert engine_limits(settings, num_engines=2).num_threads == 3, "they share the cores"
+    assert engine_limits(settings, num_engines=9).num_threads == 1
 
 
 @pytest.fixture

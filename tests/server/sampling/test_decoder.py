@@ -1,9 +1,12 @@
-"""Off the loop: what happens between the last step and the pixels."""
+"""What happens between the last step and the pixels."""
 
 import asyncio
 import threading
 
+from server.sampling.engine import EngineLimits
 from tests.server.sampling.closed_model import ClosedModel, Record, make_request, running, until
+
+BESIDE = EngineLimits(is_decoding_beside=True)
 
 
 class Slow(ClosedModel):
@@ -22,7 +25,7 @@ class Slow(ClosedModel):
 
 async def test_who_leaves_between_sampling_and_decoding_is_wasted_and_never_decoded():
     model, record = Slow(), Record()
-    async with running(model, observer=record) as engine:
+    async with running(model, BESIDE, observer=record) as engine:
         stays = engine.submit([make_request(1, steps=2)])
         await until(lambda: record.num_steps == 2)
         leaves = engine.submit([make_request(2, steps=3), make_request(3, steps=3)])
@@ -37,7 +40,7 @@ async def test_who_leaves_between_sampling_and_decoding_is_wasted_and_never_deco
 
 async def test_sampling_goes_on_while_pixels_are_made():
     model, record = Slow(), Record()
-    async with running(model, observer=record) as engine:
+    async with running(model, BESIDE, observer=record) as engine:
         first = engine.submit([make_request(1, steps=2)])
         await until(lambda: record.num_steps == 2)
         second = engine.submit([make_request(2, steps=5)])
@@ -47,3 +50,14 @@ async def test_sampling_goes_on_while_pixels_are_made():
         await asyncio.gather(first.result, second.result)
         await until(lambda: engine.num_rows == 0)
     assert record.num_wasted == 0
+
+
+async def test_a_cpu_makes_pixels_between_two_ticks():
+    """Its forwards have all the cores: a thread beside them would slow both down."""
+    model = Slow()
+    async with running(model) as engine:
+        ticket = engine.submit([make_request(1, steps=2)])
+        model.may_decode.set()
+        await ticket.result
+        assert engine.is_healthy
+        assert "decode" not in {thread.name for thread in threading.enumerate()}

@@ -159,7 +159,7 @@ async def test_the_decoder_accounts_for_every_ticket_and_ends_with_the_last():
                 raise RuntimeError("broken")
             return super().decode(latents)
 
-    decoder = Decoder({"closed": Moody()}, done.append, 10)
+    decoder = Decoder({"closed": Moody()}, done.append, 10, is_beside=True)
     tickets = [make_ticket([start_row(make_request())] * count) for count in (1, 2, 3, 4)]
     tickets[1].release()
     decoder.start()

@@ -1,0 +1,25 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from server.sampling.cores import take_cores
+
+
+def test_what_a_thread_takes_is_its_own():
+    take_cores(1)
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        one.submit(take_cores, 2).result()
+        other.submit(take_cores, 3).result()
+        found = [pool.submit(torch.get_num_threads).result() for pool in (one, other)]
+    assert [*found, torch.get_num_threads()] == [2, 3, 1]
+    take_cores(1)
+
+
+def test_what_others_take_before_a_thread_computes_first_does_not_change_it():
+    """torch hands the number that was set last, by any thread, to one that computes first."""
+    with ThreadPoolExecutor(1) as early, ThreadPoolExecutor(1) as late:
+        early.submit(take_cores, 2).result()
+        late.submit(take_cores, 3).result()
+        product = early.submit(lambda: torch.ones(64, 64) @ torch.ones(64, 64)).result()
+        assert early.submit(torch.get_num_threads).result() == 2 and product[0, 0] == 64
+    take_cores(1)
