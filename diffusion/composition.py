@@ -135,20 +135,43 @@ def _spread(profile: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     return np.convolve(padded, kernel / kernel.sum(), mode="valid")
 
 
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What a product does to any background [side, side, 3]: in its box, this share of the light
+    stays [h, w, 1], and this light is added [h, w, 3]."""
+
+    box: tuple[slice, slice]
+    share: Plane
+    light: Plane
+
+    @classmethod
+    def of(cls, rgb: Pixels, alpha: Plane, shadow: Plane | None = None) -> "Overlay":
+        lit: Plane = np.ones_like(alpha) if shadow is None else shadow
+        touched = (alpha > 0) | (lit < 1)
+        # The rest comes out as it went in: linear light and back is exact.
+        box = find_box(touched) if touched.any() else (slice(0), slice(0))
+        cover: Plane = alpha[box][..., None]
+        return cls(box, lit[box][..., None] * (1 - cover), to_linear(rgb[box]) * cover)
+
+    @property
+    def num_bytes(self) -> int:
+        return self.share.nbytes + self.light.nbytes
+
+    def put_over(self, background: Pixels) -> Pixels:
+        mixed = background.copy()
+        light = to_linear(mixed[self.box])
+        light *= self.share
+        light += self.light
+        mixed[self.box] = to_srgb(light)
+        return mixed
+
+
 def composite(background: Pixels, rgb: Pixels, alpha: Plane, shadow: Plane | None = None) -> Pixels:
     """Product over shaded background, mixed in linear light, as rgb [side, side, 3].
 
     Where alpha is 1 the product's own codes come out unchanged.
     """
-    lit: Plane = np.ones_like(alpha) if shadow is None else shadow
-    mixed = background.copy()
-    touched = (alpha > 0) | (lit < 1)
-    if touched.any():  # the rest comes out as it went in: linear light and back is exact
-        box = find_box(touched)
-        light: Plane = to_linear(background[box]) * lit[box][..., None]
-        cover: Plane = alpha[box][..., None]
-        mixed[box] = to_srgb(light + (to_linear(rgb[box]) - light) * cover)
-    return mixed
+    return Overlay.of(rgb, alpha, shadow).put_over(background)
 
 
 def find_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:

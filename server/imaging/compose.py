@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diffusion.composition import composite
 from server.core import Mode, Pixels
 from server.imaging.layers import LayersKept
 
@@ -24,8 +23,7 @@ def compose(pixels: Pixels, cutout: NDArray[np.uint8], side: int, mode: Mode) ->
     if mode is Mode.RESTYLE:
         return resize(pixels, side)
     layers = LAYERS.find(cutout, side, pixels.shape[0])
-    surroundings = resize(fill(pixels, layers.hole), side)
-    return composite(surroundings, layers.rgb, layers.alpha, layers.shadow)
+    return layers.overlay.put_over(resize(fill(pixels, layers.hole), side))
 
 
 def resize(pixels: Pixels, side: int) -> Pixels:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from diffusion.composition import contact_shadow, place
+from diffusion.composition import Overlay, contact_shadow, place
 
 RIM = 0.02  # of the frame: how far the generated product is taken away around the real one
 MAX_BYTES = 64 * 1024 * 1024
@@ -21,22 +21,21 @@ Plane = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """The product's own rgb [side, side, 3], alpha and shadow [side, side], and the hole [S, S]
-    that the generated product leaves in the picture that it is put over."""
+    """The product with its shadow, for a picture of [side, side], and the hole [S, S] that the
+    generated product leaves in the picture that it is put over."""
 
-    rgb: NDArray[np.uint8]
-    alpha: Plane
-    shadow: Plane
+    overlay: Overlay
     hole: NDArray[np.bool_]
 
     @classmethod
     def of(cls, cutout: Cutout, side: int, own_side: int) -> Layers:
         rgb, alpha = place(cutout, side)
-        return cls(rgb, alpha, contact_shadow(alpha), widen(place(cutout, own_side)[1]))
+        overlay = Overlay.of(rgb, alpha, contact_shadow(alpha))
+        return cls(overlay, widen(place(cutout, own_side)[1]))
 
     @property
     def num_bytes(self) -> int:
-        return self.rgb.nbytes + self.alpha.nbytes + self.shadow.nbytes + self.hole.nbytes
+        return self.overlay.num_bytes + self.hole.nbytes
 
 
 def widen(alpha: Plane) -> NDArray[np.bool_]:
