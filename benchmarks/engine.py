@@ -6,23 +6,22 @@ bare loop, the same walks unshared, a quiet run. A mixed crowd and deadlines: `b
 
 from __future__ import annotations
 
-import statistics
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
 import uvloop
 from tqdm import tqdm
 
+from benchmarks.engine_bare import BareLoop, running_bare
 from benchmarks.engine_crowd import USUAL, Crowd, Pair, copy_part
 from benchmarks.engine_packing import measure_packing
 from benchmarks.engine_runs import (
+    NUM_CORES,
     ask_engine,
     measure_saturated,
     running_engine,
-    time_bare,
-    time_forwards,
 )
 from benchmarks.engine_served import Served, measure_latency, serving
 from benchmarks.engine_sharing import measure_definition, measure_popular, measure_slates
@@ -33,9 +32,9 @@ from diffusion.checkpoint import DEFAULT_CHECKPOINT, FAST_CHECKPOINT
 from diffusion.guidance import Guidance
 from diffusion.model import ProductDiffusion
 from features.simulate import WORLD
-from server.commands.building import count_threads, warm_request
-from server.configuration import EngineSlice
+from server.commands.building import warm_request
 from server.rows import Defaults
+from server.sampling.cores import take_cores
 from server.sampling.engine import Engine, EngineLimits
 from server.sampling.row import RowRequest
 
@@ -81,13 +80,15 @@ async def measure(report: Report, size: Size, folder: Path) -> None:
     model = ProductDiffusion.load(DEFAULT_CHECKPOINT)
     part = copy_part(folder / "part", NUM_SERVED)
     shop = copy_part(folder / "shop", size.products) if size.products else WORLD
-    crowd = Crowd.open(model, shop, size.shoppers, size.creatives)
+    with ThreadPoolExecutor(1, initializer=take_cores, initargs=(NUM_CORES,)) as thread:
+        crowd = thread.submit(Crowd.open, model, shop, size.shoppers, size.creatives).result()
     with running_engine([model], [warm_request(model)]) as engine:
-        async with serving(model, folder, part, size.num_steps) as served:
-            await measure_efficiency(report, crowd, engine, served, size)
-            served.num_steps = DEFAULTS.num_steps
-            row = make_row(crowd, 0, DEFAULTS.num_steps)
-            await measure_latency(report, served, model, row, size.latency)
+        with running_bare(DEFAULT_CHECKPOINT) as bare:
+            async with serving(model, folder, part, size.num_steps) as served:
+                await measure_efficiency(report, crowd, engine, bare, served, size)
+                served.num_steps = DEFAULTS.num_steps
+                row = make_row(crowd, 0, DEFAULTS.num_steps)
+                await measure_latency(report, served, bare, row, size.latency)
         await measure_sparing(report, crowd, engine, size)
 
         def make(number: int, kind: Kind) -> RowRequest:
@@ -100,20 +101,20 @@ async def measure(report: Report, size: Size, folder: Path) -> None:
 
 
 async def measure_efficiency(
-    report: Report, crowd: Crowd, engine: Engine, served: Served, size: Size
+    report: Report, crowd: Crowd, engine: Engine, loop: BareLoop, served: Served, size: Size
 ) -> None:
     """Saturated with images of which no two share anything, in turns with the bare loop."""
-    model, num_steps = crowd.model, size.num_steps
-    best = find_best_batch(model, make_row(crowd, 0, num_steps), engine.pace.buckets)
+    num_steps = size.num_steps
+    best = loop.find_best_batch(make_row(crowd, 0, num_steps), engine.pace.buckets)
     report.environment |= {"bare_batch": best, "steps_at_saturation": num_steps}
     # Whole batches on both sides: the last one would else be a smaller one.
     rows = [make_row(crowd, n, num_steps) for n in range(best * max(1, size.counted // best))]
     ask = ask_engine(engine, lambda number: make_row(crowd, number, num_steps))
     amounts = NUM_OPEN, engine.pace.largest, size.counted
-    time_bare(model, rows[:best], best)
+    loop.images_per_s(rows[:best], best)
     bare, own, grpc = [], [], []
     for _ in tqdm(range(size.rounds), "efficiency", leave=False):
-        bare.append(time_bare(model, rows, best))
+        bare.append(loop.images_per_s(rows, best))
         own.append(await measure_saturated(ask, *amounts))
         grpc.append(await measure_saturated(served.ask, *amounts))
     report.add("bare_images_per_s", bare, "images/s")
@@ -134,12 +135,11 @@ async def measure_sparing(report: Report, crowd: Crowd, shared: Engine, size: Si
 async def measure_manners(report: Report, crowd: Crowd, engine: Engine, size: Size) -> None:
     """Towards those who leave, and those who can't come in."""
     model = crowd.model
-    row = make_row(crowd, 0, DEFAULTS.num_steps)
     await measure_refusals(
         report, engine, lambda number: make_row(crowd, number, 50), *size.refusals
     )
-    tick_s = statistics.median(time_forwards(model, row, 1, 20))
-    measure_decisions(report, engine.pace, engine.key_of(model.name), tick_s, 1000)
+    key = engine.key_of(model.name)
+    measure_decisions(report, engine.pace, key, engine.pace.tick_s(key, 1), 1000)
     warm = [warm_request(model)]
     with (
         running_engine([model], warm, STRICT) as quiet,
@@ -188,21 +188,12 @@ def make_row(
     return crowd.ask(pair, num_steps, model=model, guidance=guidance)
 
 
-def find_best_batch(model: ProductDiffusion, row: RowRequest, sizes: tuple[int, ...]) -> int:
-    rates = {
-        size: size / statistics.median(time_forwards(model, row, size, 5))
-        for size in sizes
-        if size > 4
-    }
-    return max(rates, key=lambda size: rates[size])
-
-
 def divide(values: list[float], yardsticks: list[float]) -> list[float]:
     return [value / yardstick for value, yardstick in zip(values, yardsticks, strict=True)]
 
 
 def main(options: Options) -> int:
-    torch.set_num_threads(count_threads(EngineSlice()))
+    take_cores(1)
     report = Report("engine", options)
     with TemporaryDirectory(prefix="engine-") as folder:
         uvloop.run(measure(report, QUICK if options.quick else FULL, Path(folder)))

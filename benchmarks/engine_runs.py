@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from server.sampling.forward import SamplingModel
 from server.sampling.observer import EngineObserver
 from server.sampling.row import RowRequest
 
+NUM_CORES = len(os.sched_getaffinity(0))
 MAX_PSNR = 99.0
 """Of two pictures that are the same, in dB."""
 
@@ -56,6 +58,7 @@ def running_engine(
     limits: EngineLimits | None = None,
     observer: EngineObserver | None = None,
 ) -> Iterator[Engine]:
+    limits = replace(limits or EngineLimits(), num_threads=NUM_CORES)
     engine = Engine(models, limits, observer)
     try:
         engine.start(warm)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.engine_runs import time_forwards
+from benchmarks.engine_bare import BareLoop
 from benchmarks.measurement import Report
 from diffusion.model import ProductDiffusion
 from etalage import AsyncClient, Result
@@ -70,7 +70,7 @@ async def serving(
 
 
 async def measure_latency(
-    report: Report, served: Served, model: ProductDiffusion, row: RowRequest, num_images: int
+    report: Report, served: Served, bare: BareLoop, row: RowRequest, num_images: int
 ) -> None:
     """One image at a time, beside as many bare forwards of one row as it has steps."""
     seconds: list[float] = []
@@ -85,7 +85,7 @@ async def measure_latency(
         for stage, ms in told_ms.items():
             stages_ms.setdefault(stage, []).append(ms)
         if number % BARE_EVERY == 0:
-            bare_s.append(sum(time_forwards(model, row, 1, served.num_steps)))
+            bare_s.append(sum(bare.time_forwards(row, 1, served.num_steps)))
     ordered = statistics.quantiles(seconds, n=100, method="inclusive")
     report.add("latency_p50", [1e3 * s for s in seconds], "ms", better="lower")
     report.add("latency_p99", [1e3 * ordered[98]], "ms", better="lower")
