@@ -143,6 +143,8 @@ class Pipeline:
     async def _prepare(self, request: ImageRequest, features: Product | None) -> PreparedProduct:
         try:
             if features is not None:
+                if (found := self._shelf.find(features, request.locale)) is not None:
+                    return found
                 return await self._run(self._shelf.prepare, features, request.locale)
             assert isinstance(request.product, InlineProduct)
             return await self._run(self._shelf.prepare_inline, request.product)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 
@@ -57,13 +57,24 @@ class ProductShelf:
         self._kept: OrderedDict[tuple[str, ...], PreparedProduct] = OrderedDict()
         self._lock = Lock()
 
+    def find(self, product: Product, locale: str) -> PreparedProduct | None:
+        """What is kept of a product: takes microseconds, and no thread."""
+        with self._lock:
+            if (found := self._kept.get(name(product, locale))) is not None:
+                self._kept.move_to_end(name(product, locale))
+            return found
+
     def prepare(self, product: Product, locale: str) -> PreparedProduct:
         """A product of the feature store, told in the language of `locale`."""
+        if (found := self.find(product, locale)) is not None:
+            return found
         language, title = choose_title(product.titles, locale)
-        vectors = product.image_embedding.tobytes() + product.text_embedding.tobytes()
-        version = hashlib.blake2b(vectors, digest_size=16).hexdigest()
-        key = (product.product_id, product.packshot, version, title)
-        return self._keep(key, lambda: self._from_store(product, language, title))
+        made = self._from_store(product, language, title)
+        with self._lock:
+            self._kept[name(product, locale)] = made
+            while len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+        return made
 
     def prepare_inline(self, product: InlineProduct) -> PreparedProduct:
         """A product that the request brought along; it is not kept."""
@@ -88,14 +99,10 @@ class ProductShelf:
         condition = self._model.prepare_product(cutout, product.image_embedding, told)
         return PreparedProduct(product.product_id, cutout, condition)
 
-    def _keep(self, key: tuple[str, ...], make: Callable[[], PreparedProduct]) -> PreparedProduct:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        made = make()
-        with self._lock:
-            self._kept[key] = made
-            while len(self._kept) > self._capacity:
-                self._kept.popitem(last=False)
-        return made
+
+def name(product: Product, locale: str) -> tuple[str, ...]:
+    """What a prepared product depends on."""
+    _, title = choose_title(product.titles, locale)
+    vectors = product.image_embedding.tobytes() + product.text_embedding.tobytes()
+    version = hashlib.blake2b(vectors, digest_size=16).hexdigest()
+    return product.product_id, product.packshot, version, title

@@ -17,6 +17,13 @@ deadlines. In the simulated crowd of the tests, at 1.5 and 3 times capacity, 99.
 admitted are in time with 0.45; with 0.7 it is 98.8 and 96.9 %, and a quarter fewer images at 3.
 """
 
+PRUDENCE = 0.9
+"""Share of the time left that an engine counts on: a machine may slow down for a while.
+
+In the simulated crowd, where ticks take 1.35 times as long for 4 seconds of every 8, it brings the
+admitted in time from 98.7 to 99.5 % at 1.5 times capacity, and from 97.6 to 99.4 % at 3.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Demand:
@@ -42,8 +49,8 @@ class Forecast:
     """What becomes of new rows, and of the open ones because of them, if all come as they are now.
 
     A row waits for all work that is as urgent as its own, and then walks its own chain of ticks.
-    `margin_s` of every deadline are kept back for what comes after sampling. Where no tick was ever
-    measured, all work takes no time.
+    Only `prudence` of the time left is counted on, and `margin_s` of it are kept back for what
+    comes after sampling. Where no tick was ever measured, all work takes no time.
     """
 
     def __init__(
@@ -53,8 +60,10 @@ class Forecast:
         now_s: float,
         margin_s: float = 0.0,
         efficiency: float = EFFICIENCY,
+        prudence: float = 1.0,
     ) -> None:
-        self._pace, self._end_s, self._efficiency = pace, now_s + margin_s, efficiency
+        self._pace, self._end_s = pace, now_s + margin_s
+        self._efficiency, self._prudence = efficiency, prudence
         self._rates: dict[Hashable, float] = {}
         demands = sorted(open_demands, key=lambda demand: demand.urgency)
         self._urgencies = [demand.urgency for demand in demands]
@@ -117,7 +126,9 @@ class Forecast:
         return max(limit_s - chain_s - self._work_until_s[place] / self._efficiency, 0.0)
 
     def _limit_s(self, demand: Demand) -> float:
-        return math.inf if demand.deadline_s is None else demand.deadline_s - self._end_s
+        if demand.deadline_s is None:
+            return math.inf
+        return self._prudence * (demand.deadline_s - self._end_s)
 
     def _work_s(self, demand: Demand) -> float:
         """Seconds of the device in the best of batches."""

@@ -21,8 +21,8 @@ from diffusion.guidance import MAX_TERMS
 from diffusion.noise import draw_noise
 from diffusion.walks import Term
 from server.errors import DeadlineExceeded, Overloaded, SamplingFailed, Unavailable
-from server.sampling.admission import Demand, Forecast
-from server.sampling.cores import take_cores
+from server.sampling.admission import PRUDENCE, Demand, Forecast
+from server.sampling.cores import give_way, take_cores
 from server.sampling.decoder import Decoder
 from server.sampling.forward import SamplingModel, Staging, step_rows
 from server.sampling.observer import EngineObserver, Silence
@@ -166,7 +166,8 @@ class Engine:
         open_demands = [self._demand_of(row) for row in rows if not row.is_finished]
         # A tick under way is not interrupted, and the OS takes its share: a little is kept back.
         slowest_s = max((self.pace.tick_s(row.key, self.pace.largest) for row in rows), default=0.0)
-        return Forecast(self.pace, open_demands, self._clock(), slowest_s / 4)
+        now_s = self._clock()
+        return Forecast(self.pace, open_demands, now_s, slowest_s / 4, prudence=PRUDENCE)
 
     def demand(self, requests: Sequence[RowRequest]) -> list[Demand]:
         return [
@@ -207,6 +208,7 @@ class Engine:
     def _run(self) -> None:
         if self.limits.num_threads:
             take_cores(self.limits.num_threads)
+        give_way()
         try:
             with torch.inference_mode():
                 self._warm()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from server.sampling.admission import EFFICIENCY, Demand, Forecast
+from server.sampling.admission import EFFICIENCY, PRUDENCE, Demand, Forecast
 from server.sampling.pace import Pace
 from server.sampling.scheduler import Scheduler
 
@@ -167,10 +167,13 @@ def draw_crowd(rng, load, span_s) -> Iterator[Row]:
 
 @dataclass
 class Simulation:
-    """The real scheduler, pace and forecast on a virtual clock; ticks vary by 10 %."""
+    """The real scheduler, pace and forecast on a virtual clock; ticks vary by 10 %, and in every
+    second spell of 4 s take `slow` times as long."""
 
     load: float
     efficiency: float = EFFICIENCY
+    prudence: float = 1.0
+    slow: float = 1.0
     span_s: float = 120.0
     num_met: int = 0
     num_missed: int = 0
@@ -199,6 +202,7 @@ class Simulation:
     def tick(self, batch):
         bucket = self.pace.bucket(sum(row.num_forward_rows for row in batch))
         seconds = TICKS_S[bucket] * self.rng.uniform(0.9, 1.1)
+        seconds *= self.slow if int(self.now_s / 4) % 2 else 1.0
         self.pace.record("a", bucket, seconds)
         self.now_s += seconds
         self.let_in()  # while the tick ran: they see its rows as they were before
@@ -215,7 +219,13 @@ class Simulation:
         while self.coming and (row := self.coming[-1]).submitted_s <= self.now_s:
             self.coming.pop()
             open_demands = [other.demand() for other in self.scheduler.rows()]
-            look = Forecast(self.pace, open_demands, row.submitted_s, efficiency=self.efficiency)
+            look = Forecast(
+                self.pace,
+                open_demands,
+                row.submitted_s,
+                efficiency=self.efficiency,
+                prudence=self.prudence,
+            )
             if look.admits([row.demand()]):
                 self.scheduler.add(row)
 
@@ -241,3 +251,10 @@ def test_promising_more_of_the_rate_keeps_less_of_it(simulated):
     bold = Simulation(3.0, efficiency=0.8)
     assert bold.share_met < 0.99 <= simulated[3.0].share_met
     assert bold.goodput < 0.95 * simulated[3.0].goodput
+
+
+@pytest.mark.parametrize("load", [1.5, 3.0])
+def test_prudence_keeps_promises_on_a_machine_that_slows_down_at_times(load):
+    bold, prudent = (Simulation(load, prudence=share, slow=1.35) for share in (1.0, PRUDENCE))
+    assert bold.share_met < 0.99 <= prudent.share_met
+    assert prudent.goodput > bold.goodput
