@@ -6,6 +6,8 @@ bare loop, the same walks unshared, a quiet run. A mixed crowd and deadlines: `b
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,7 @@ from benchmarks.measurement import Options, Report, parse_options
 from diffusion.checkpoint import DEFAULT_CHECKPOINT, FAST_CHECKPOINT
 from diffusion.guidance import Guidance
 from diffusion.model import ProductDiffusion
+from diffusion.walks import Segment
 from features.simulate import WORLD
 from server.commands.building import warm_request
 from server.rows import Defaults
@@ -105,11 +108,12 @@ async def measure_efficiency(
 ) -> None:
     """Saturated with images of which no two share anything, in turns with the bare loop."""
     num_steps = size.num_steps
-    best = loop.find_best_batch(make_row(crowd, 0, num_steps), engine.pace.buckets)
+    alike = draw_alike(crowd, num_steps)
+    best = loop.find_best_batch(next(alike), engine.pace.buckets)
     report.environment |= {"bare_batch": best, "steps_at_saturation": num_steps}
     # Whole batches on both sides: the last one would else be a smaller one.
-    rows = [make_row(crowd, n, num_steps) for n in range(best * max(1, size.counted // best))]
-    ask = ask_engine(engine, lambda number: make_row(crowd, number, num_steps))
+    rows = list(itertools.islice(alike, best * max(1, size.counted // best)))
+    ask = ask_engine(engine, lambda _: next(alike))
     amounts = NUM_OPEN, engine.pace.largest, size.counted
     loop.images_per_s(rows[:best], best)
     bare, own, grpc = [], [], []
@@ -186,6 +190,20 @@ def make_row(
     shopper = crowd.shoppers[number % len(crowd.shoppers)]
     pair = Pair(number % min(len(crowd.world.rows), 64), shopper, number)
     return crowd.ask(pair, num_steps, model=model, guidance=guidance)
+
+
+def draw_alike(crowd: Crowd, num_steps: int) -> Iterator[RowRequest]:
+    """Rows of which no two share a walk, but all fork at the same ticks, into as many terms."""
+    rows = (make_row(crowd, number, num_steps) for number in itertools.count())
+    first = next(rows)
+    yield first
+    for row in rows:
+        if list(map(count_terms, row.walk)) == list(map(count_terms, first.walk)):
+            yield row
+
+
+def count_terms(segment: Segment) -> tuple[int, int]:
+    return segment.stop, len(segment.terms)
 
 
 def divide(values: list[float], yardsticks: list[float]) -> list[float]:

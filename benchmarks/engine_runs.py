@@ -22,10 +22,11 @@ from diffusion.noise import draw_noise
 from diffusion.samplers import advance
 from diffusion.walks import Segment
 from server.core import Pixels
-from server.sampling.engine import Engine, EngineLimits, synchronize
+from server.sampling.engine import Engine, EngineLimits
 from server.sampling.forward import SamplingModel
 from server.sampling.observer import EngineObserver
 from server.sampling.row import RowRequest
+from server.sampling.warming import synchronize
 
 NUM_CORES = len(os.sched_getaffinity(0))
 MAX_PSNR = 99.0

@@ -3,14 +3,14 @@
 Import this module before Feast: Feast turns prometheus_client into multiprocess mode where it is
 the first to import it, and Metrics refuses to start in that mode.
 
-`Metrics` is the observer of the features' reads (read_seconds, missing, age) and of the sampling
-engine (tick, pace, steps, reused, shared, latents_bytes, wasted, shrunk, queued,
-queue_seconds, refused).
+`Metrics` is the observer of the features' reads (read_seconds, missing, age), and has one for each
+sampling engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import (
@@ -136,19 +136,28 @@ class Metrics:
             "personalization_total", "Why shoppers took part or did not.", "reason"
         )
         self._model = Info("etalage_model", "The model that samples.", registry=self.registry)
-        self._queue_depth = gauge("queue_depth", "Rows that wait for the engine.")
+        self._queue_depth = gauge("queue_depth", "Rows that wait for the engine.", "device")
         self._queue_s = histogram("queue_seconds", "Wait of rows for their first tick.", _STAGE_S)
         self._rows = histogram("rows_per_forward", "Rows that shared a forward.", _ROWS)
         self._forward_rows = counter("forward_rows_total", "Rows of forwards.", "model")
         self._padding = counter("padding_rows_total", "Rows that filled a bucket up.", "model")
         self._tick_s = histogram("tick_seconds", "Forwards.", _TICK_S, "model", "bucket")
         self._pace_s = gauge(
-            "tick_pace_seconds", "What a forward is expected to take.", "model", "shape", "bucket"
+            "tick_pace_seconds",
+            "What a forward is expected to take.",
+            "device",
+            "model",
+            "shape",
+            "bucket",
         )
-        self._largest = gauge("largest_bucket_rows", "Largest forward, after memory ran out.")
+        self._largest = gauge(
+            "largest_bucket_rows", "Largest forward, after memory ran out.", "device"
+        )
         self._reused = counter("steps_reused_total", "Steps done with an earlier prediction.")
         self._shared = counter("steps_shared_total", "Steps taken over from other rows.", "how")
-        self._latents = gauge("shared_latents_bytes", "States kept for rows that walk alike.")
+        self._latents = gauge(
+            "shared_latents_bytes", "States kept for rows that walk alike.", "device"
+        )
         self._steps = counter("steps_total", "Steps sampled.")
         self._wasted = counter("steps_wasted_total", "Steps sampled for images nobody got.")
         self._read_s = histogram("feature_read_seconds", "Feature reads.", _READ_S, "view")
@@ -201,44 +210,11 @@ class Metrics:
     def model(self, name: str, digest: str) -> None:
         self._model.info({"name": name, "digest": digest})
 
-    # the sampling engine
-
-    def tick(self, model: str, bucket: int, num_rows: int, seconds: float) -> None:
-        self._tick_s(model, str(bucket)).observe(seconds)
-        self._rows().observe(num_rows)
-        self._forward_rows(model).inc(num_rows)
-        self._padding(model).inc(bucket - num_rows)
-
-    def pace(self, model: str, shape: str, bucket: int, seconds: float) -> None:
-        self._pace_s(model, shape, str(bucket)).set(seconds)
-
-    def reused(self, count: int) -> None:
-        self._reused().inc(count)
-
-    def shared(self, how: str, count: int) -> None:
-        self._shared(how).inc(count)
-
-    def latents_bytes(self, count: int) -> None:
-        self._latents().set(count)
-
-    def shrunk(self, largest: int) -> None:
-        self._largest().set(largest)
-
-    def steps(self, count: int) -> None:
-        self._steps().inc(count)
-
-    def wasted(self, count: int) -> None:
-        self._wasted().inc(count)
-
-    def queued(self, count: int) -> None:
-        """How many rows wait now."""
-        self._queue_depth().set(count)
-
-    def queue_seconds(self, seconds: float) -> None:
-        self._queue_s().observe(seconds)
-
     def refused(self, reason: str) -> None:
         self._refusals(reason).inc()
+
+    def engine(self, device: str) -> EngineMetrics:
+        return EngineMetrics(self, device)
 
     # the features
 
@@ -250,3 +226,48 @@ class Metrics:
 
     def age(self, view: str, seconds: float) -> None:
         self._age_s(view).observe(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineMetrics:
+    """What the sampling engine of one device tells: its `EngineObserver`."""
+
+    _all: Metrics
+    _device: str
+
+    def tick(self, model: str, bucket: int, num_rows: int, seconds: float) -> None:
+        self._all._tick_s(model, str(bucket)).observe(seconds)
+        self._all._rows().observe(num_rows)
+        self._all._forward_rows(model).inc(num_rows)
+        self._all._padding(model).inc(bucket - num_rows)
+
+    def pace(self, model: str, shape: str, bucket: int, seconds: float) -> None:
+        self._all._pace_s(self._device, model, shape, str(bucket)).set(seconds)
+
+    def reused(self, count: int) -> None:
+        self._all._reused().inc(count)
+
+    def shared(self, how: str, count: int) -> None:
+        self._all._shared(how).inc(count)
+
+    def latents_bytes(self, count: int) -> None:
+        self._all._latents(self._device).set(count)
+
+    def shrunk(self, largest: int) -> None:
+        self._all._largest(self._device).set(largest)
+
+    def steps(self, count: int) -> None:
+        self._all._steps().inc(count)
+
+    def wasted(self, count: int) -> None:
+        self._all._wasted().inc(count)
+
+    def queued(self, count: int) -> None:
+        """How many rows wait now."""
+        self._all._queue_depth(self._device).set(count)
+
+    def queue_seconds(self, seconds: float) -> None:
+        self._all._queue_s().observe(seconds)
+
+    def refused(self, reason: str) -> None:
+        self._all._refusals(reason).inc()

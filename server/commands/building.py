@@ -67,7 +67,10 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
     except (CheckpointUnusable, FingerprintMismatch, StoreMissing) as error:
         raise StartFailed(str(error)) from error
     limits = engine_limits(configuration.engine, len(devices))
-    engines = [Engine(list(each.values()), limits, metrics) for each in placed]
+    engines = [
+        Engine(list(each.values()), limits, metrics.engine(str(each[QUALITY].device)))
+        for each in placed
+    ]
     for engine, each in zip(engines, placed, strict=True):
         engine.pace.load(name_pace_file(configuration, each[QUALITY]))
         await asyncio.to_thread(engine.start, [warm_request(model) for model in each.values()])

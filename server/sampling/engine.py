@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 
 from diffusion.guidance import MAX_TERMS
-from diffusion.noise import draw_noise
-from diffusion.walks import Term
 from server.errors import DeadlineExceeded, Overloaded, SamplingFailed, Unavailable
 from server.sampling.admission import PRUDENCE, Demand, Forecast
 from server.sampling.cores import give_way, take_cores
@@ -31,6 +29,7 @@ from server.sampling.reuse import may_reuse, reuse
 from server.sampling.row import Row, RowRequest, State, Ticket
 from server.sampling.scheduler import Scheduler, find_urgency
 from server.sampling.sharing import SharedWalks
+from server.sampling.warming import check_places, warm
 
 log = structlog.get_logger(__name__)
 
@@ -100,10 +99,10 @@ class Engine:
             is_beside = models[0].device.type != "cpu"
         self._decoder = Decoder(self.models, self._decoded, self.limits.max_rows, is_beside)
 
-    def start(self, warm: Sequence[RowRequest]) -> None:
-        """Runs every bucket of every model with the conditions of `warm`, one request for each,
-        then opens the loop. Raises what a model raises."""
-        self._to_warm = tuple(warm)
+    def start(self, requests: Sequence[RowRequest]) -> None:
+        """Runs every bucket of every model with the conditions of `requests`, one for each, then
+        opens the loop. Raises what a model raises."""
+        self._to_warm = tuple(requests)
         self._thread.start()
         self._is_warm.wait()
         if self._broken is not None:
@@ -228,34 +227,11 @@ class Engine:
             self._abandon()
 
     def _warm(self) -> None:
-        """Runs each bucket and one decode, so that the first request meets no cold kernel."""
         for request in self._to_warm:
-            model, term = self.models[request.model], request.walk[0].terms[0]
-            x = torch.zeros(1, *model.latent_shape, device=model.device)
-            for bucket in reversed(self.pace.buckets):  # the largest first: it takes most memory
-                cond = {name: v.repeat_interleave(bucket, 0) for name, v in term.cond.items()}
-                for attempt in range(3):
-                    started = time.perf_counter()
-                    model.denoise(x.repeat_interleave(bucket, 0), x.new_ones(bucket), cond)
-                    synchronize(model.device)
-                    if attempt:
-                        self._learn(model, bucket, time.perf_counter() - started)
-            model.decode(x)
+            model = self.models[request.model]
+            warm(model, request, self.pace, self._learn)
             if self.limits.is_strict:
-                self._check_places(model, term)
-
-    def _check_places(self, model: SamplingModel, term: Term) -> None:
-        """Strict mode promises bytes whatever the place in a batch, which depends on how kernels
-        share out the rows: raises ValueError where this device breaks the promise."""
-        bucket = self.pace.largest
-        x = draw_noise(0, model.latent_shape)[None].to(model.device).repeat_interleave(bucket, 0)
-        cond = {name: value.repeat_interleave(bucket, 0) for name, value in term.cond.items()}
-        found = model.denoise(x, x.new_ones(bucket), cond)
-        if not all(torch.equal(found[0], row) for row in found):
-            raise ValueError(
-                f"strict mode: a forward of {bucket} rows with {torch.get_num_threads()} threads "
-                "gives other bytes in other places of it; choose a multiple of 4 rows a thread"
-            )
+                check_places(model, request, self.pace.largest)
 
     def _take_in(self) -> None:
         """All that came since the last tick; waits only where there is nothing else to do."""
@@ -322,7 +298,7 @@ class Engine:
         with self._lock:
             self._num_rows -= num_rows
 
-    def _step(self, batch: list[Row]) -> None:
+    def _step(self, batch: list[Row], is_retry: bool = False) -> None:
         now_s = self._clock()
         fresh = [row for row in batch if not row.num_forward_rows_done]
         for row in fresh:
@@ -330,7 +306,7 @@ class Engine:
         try:
             self._advance(batch)
         except torch.OutOfMemoryError as error:
-            self._shrink(batch, error)
+            self._shrink(batch, error, is_retry)
             return
         except torch.AcceleratorError:
             raise  # the device is gone, and with it every row on it
@@ -368,11 +344,15 @@ class Engine:
         batch[0].ticket.fail(SamplingFailed("sampling of this image failed"))
         self._leave(batch[0].ticket)
 
-    def _shrink(self, batch: list[Row], error: Exception) -> None:
-        """Out of memory: rows stay as they were and are packed anew, in smaller forwards."""
+    def _shrink(self, batch: list[Row], error: Exception, is_retry: bool) -> None:
+        """Out of memory: rows stay as they were and are packed anew, in smaller forwards. A row by
+        itself is tried once more, with what was kept of walks given up."""
         bucket = self.pace.bucket(sum(row.num_forward_rows for row in batch))
         self._shared.clear()
         torch.cuda.empty_cache()
+        if len(batch) == 1 and not is_retry:
+            self._step(batch, is_retry=True)
+            return
         smaller = [size for size in self.pace.buckets if size < bucket]
         if len(batch) == 1 or not smaller or smaller[-1] < MAX_TERMS:
             self._isolate(batch, error)
@@ -420,8 +400,3 @@ def drain(incoming: queue.SimpleQueue[Ticket | None]) -> Iterable[Ticket]:
     while not incoming.empty():
         if (ticket := incoming.get()) is not None:
             yield ticket
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

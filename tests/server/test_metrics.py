@@ -53,7 +53,7 @@ def test_an_attack_on_the_number_of_labels_ends_in_other():
 
 def test_the_engine_and_the_features_may_observe_through_it():
     metrics = Metrics()
-    engine: EngineObserver = metrics
+    engine: EngineObserver = metrics.engine("cuda:1")
     engine.tick("dit", 4, 3, 0.02)
     engine.tick("dit", 4, 4, 0.02)
     engine.pace("dit", "16x16x16", 4, 0.018)
@@ -69,6 +69,7 @@ def test_the_engine_and_the_features_may_observe_through_it():
     engine.wasted(2)
     engine.queued(7)
     engine.queued(5)
+    metrics.engine("cuda:0").queued(9)
     engine.queue_seconds(0.1)
     engine.refused("queue_full")
     metrics.read_seconds("user_profile", 0.001)
@@ -81,16 +82,17 @@ def test_the_engine_and_the_features_may_observe_through_it():
     assert sample(metrics, "rows_per_forward_sum") == 7
     assert sample(metrics, "forward_rows_total", model="dit") == 7
     assert sample(metrics, "padding_rows_total", model="dit") == 1
-    pace = {"model": "dit", "shape": "16x16x16", "bucket": "4"}
+    pace = {"device": "cuda:1", "model": "dit", "shape": "16x16x16", "bucket": "4"}
     assert sample(metrics, "tick_pace_seconds", **pace) == 0.019
     assert sample(metrics, "steps_reused_total") == 2
     assert sample(metrics, "steps_shared_total", how="joined") == 5
     assert sample(metrics, "steps_shared_total", how="kept") == 8
-    assert sample(metrics, "shared_latents_bytes") == 1024
-    assert sample(metrics, "largest_bucket_rows") == 8
+    assert sample(metrics, "shared_latents_bytes", device="cuda:1") == 1024
+    assert sample(metrics, "largest_bucket_rows", device="cuda:1") == 8
     assert sample(metrics, "steps_total") == 3
     assert sample(metrics, "steps_wasted_total") == 2
-    assert sample(metrics, "queue_depth") == 5
+    assert sample(metrics, "queue_depth", device="cuda:1") == 5
+    assert sample(metrics, "queue_depth", device="cuda:0") == 9
     assert sample(metrics, "queue_seconds_count") == 1
     assert sample(metrics, "admission_refusals_total", reason="queue_full") == 1
     assert sample(metrics, "feature_read_seconds_count", view="user_profile") == 1
@@ -112,10 +114,11 @@ def test_names_follow_prometheus_own_rules():
 
 def test_threads_may_count_at_once():
     metrics = Metrics([GENERATE])
+    engine = metrics.engine("cpu")
 
     def count():
         for _ in range(1000):
-            metrics.steps(1)
+            engine.steps(1)
             metrics.finished(GENERATE, "OK", "generated", 0.1)
 
     threads = [threading.Thread(target=count) for _ in range(4)]
@@ -150,7 +153,7 @@ try:
 except MultiprocessMode as error:
     print("refused:", error)
     raise SystemExit
-metrics.steps(3)
+metrics.engine("cpu").steps(3)
 from prometheus_client import generate_latest, values
 text = generate_latest(metrics.registry).decode()
 print(values.ValueClass.__name__, "etalage_steps_total 3.0" in text, "feast_" in text)

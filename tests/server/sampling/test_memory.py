@@ -7,8 +7,9 @@ import torch
 
 from diffusion.guidance import Guidance
 from server.errors import SamplingFailed, Unavailable
-from server.sampling.engine import EngineLimits
+from server.sampling.engine import Engine, EngineLimits
 from tests.server.sampling.closed_model import (
+    ClosedModel,
     Gated,
     Record,
     largest_gap,
@@ -31,6 +32,19 @@ class Small(Gated):
         tags = {int(tag) for tag in cond["tag"]}
         if tags != {-1} and (len(x) > self.room or tags & self.heavy):
             self.num_failed += 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().predict(x, sigma, cond)
+
+
+class Tight(ClosedModel):
+    """Has memory for `room` forward rows, also while warming."""
+
+    def __init__(self, room):
+        super().__init__()
+        self.room = room
+
+    def predict(self, x, sigma, cond):
+        if len(x) > self.room:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return super().predict(x, sigma, cond)
 
@@ -80,6 +94,34 @@ async def test_rows_that_fit_alone_survive_where_no_bucket_can_shrink():
     failed = [isinstance(ticket.result.exception(), SamplingFailed) for ticket in tickets]
     assert failed == [False, False, True, False] and (largest, record.largest) == (3, [])
     assert max(gap(model, ticket) for ticket in tickets[:2] + tickets[3:]) <= 1e-5
+
+
+async def test_a_row_by_itself_is_tried_once_more():
+    class Full(Small):
+        """Fits once somebody else on the device has gone."""
+
+        def predict(self, x, sigma, cond):
+            self.heavy = set() if self.num_failed else {0}
+            return super().predict(x, sigma, cond)
+
+    model = Full(16)
+    (ticket,), record, largest = await sample(model, [make_request(0)], buckets=(1, 3, 8))
+    assert len(ticket.result.result()) == 1 and model.num_failed == 1
+    assert (largest, record.largest) == (8, [])
+
+
+@pytest.mark.parametrize(("room", "buckets"), [(4, (1, 3, 4)), (16, (1, 3, 4, 8, 16))])
+async def test_warming_gives_up_the_buckets_for_which_there_is_no_room(room, buckets):
+    async with running(Tight(room), EngineLimits(buckets=(1, 3, 4, 8, 16))) as engine:
+        assert engine.pace.buckets == buckets
+        assert len(await engine.submit([make_request(0)]).result) == 1
+
+
+def test_a_device_too_small_for_the_rows_of_one_guidance_does_not_start():
+    engine = Engine([Tight(2)], EngineLimits(buckets=(1, 2, 3)))
+    with pytest.raises(torch.OutOfMemoryError):
+        engine.start([make_request(-1)])
+    engine.close()
 
 
 async def test_what_was_kept_of_walks_is_given_up_for_memory():
