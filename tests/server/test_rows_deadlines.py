@@ -7,6 +7,7 @@ import pytest
 from server.core import DeadlinePolicy, ImageRequest
 from server.errors import DeadlineExceeded, Overloaded, Unavailable
 from server.rows import Defaults, find_steps
+from server.sampling.admission import PRUDENCE
 from server.sampling.engine import EngineLimits
 from server.sampling.router import Router
 from tests.server.sampling.closed_model import ClosedModel, Gated, Record, make_request, running
@@ -44,9 +45,10 @@ async def test_rows_that_can_be_done_in_time_stay_as_they_are(router, record):
 
 
 async def test_degrading_takes_as_many_steps_as_there_is_time_for(router, record):
-    assert find(router, 105, DeadlinePolicy.DEGRADE) == 10
+    left_s = PRUDENCE * (115 - 10 / 4)
+    assert find(router, 115, DeadlinePolicy.DEGRADE) == left_s // 10
     # Each step of two rows may take a forward of its own, and a share of the other's.
-    assert find(router, 105, DeadlinePolicy.DEGRADE, count=2) == 105 // (10 + 10 / 4)
+    assert find(router, 115, DeadlinePolicy.DEGRADE, count=2) == left_s // (10 + 10 / 4)
     assert record.refusals == []
 
 
