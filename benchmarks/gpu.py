@@ -1,9 +1,9 @@
 """The sampling engine on a CUDA device: `python -m benchmarks.gpu`, one command under 8 minutes.
 
-Needs torch, diffusers, transformers, safetensors, numpy, pillow, structlog and this repository, and
-neither Feast nor gRPC. It runs the embedded model, on made-up products and shoppers, and a UNet of
-SDXL's full configuration with random weights at 1024 px in bfloat16. `--device cpu --unet tiny`
-tries the way without a GPU.
+Needs torch, diffusers, transformers, safetensors, numpy, pillow and this repository, and neither
+Feast nor gRPC. It runs the embedded model, on made-up products and shoppers, and a UNet of SDXL's
+full configuration with random weights at 1024 px in bfloat16. `--device cpu --unet tiny` tries the
+way without a GPU.
 """
 
 from __future__ import annotations

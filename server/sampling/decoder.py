@@ -5,13 +5,13 @@ A CPU does it between ticks: forwards have all its cores, and a thread beside th
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
-import structlog
 import torch
 
 from server.errors import SamplingFailed
@@ -19,7 +19,7 @@ from server.sampling.cores import take_cores
 from server.sampling.forward import SamplingModel
 from server.sampling.row import Ticket
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 Marked = tuple[Ticket, torch.cuda.Event | None]
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import structlog
 import torch
 from torch import Tensor
 
@@ -31,7 +31,7 @@ from server.sampling.scheduler import Scheduler, find_urgency
 from server.sampling.sharing import SharedWalks
 from server.sampling.warming import check_places, warm
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 CERTAINLY = 0.6
 """Of the time that a walk takes by measured ticks: it may be that they were slow for a while."""
@@ -358,7 +358,7 @@ class Engine:
             self._isolate(batch, error)
             return
         self.pace.shrink(bucket)
-        log.warning("out of memory: smaller batches from now on", largest=self.pace.largest)
+        log.warning("out of memory: at most %d rows in a batch from now on", self.pace.largest)
         self.observer.shrunk(self.pace.largest)
 
     def _advance(self, batch: list[Row]) -> None:

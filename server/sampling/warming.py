@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
-import structlog
 import torch
 
 from diffusion.guidance import MAX_TERMS
@@ -15,7 +15,7 @@ from server.sampling.forward import SamplingModel
 from server.sampling.pace import Pace
 from server.sampling.row import RowRequest
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 Learn = Callable[[SamplingModel, int, float], None]
 """A model, a bucket, and the seconds that it took."""
@@ -39,7 +39,7 @@ def warm(model: SamplingModel, request: RowRequest, pace: Pace, learn: Learn) ->
             pace.shrink(bucket)
             if pace.largest >= bucket or pace.largest < MAX_TERMS:
                 raise
-            log.warning("out of memory: smaller batches", model=model.name, largest=pace.largest)
+            log.warning("out of memory: %s gets at most %d rows a batch", model.name, pace.largest)
     model.decode(x)
 
 

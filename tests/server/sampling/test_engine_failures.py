@@ -66,11 +66,11 @@ async def test_a_request_fails_as_a_whole_with_one_of_its_rows():
     assert record.num_steps == 4 + record.num_wasted
 
 
-async def test_the_exception_is_logged_and_not_told_to_the_request(logged):
+async def test_the_exception_is_logged_and_not_told_to_the_request(caplog):
     (ticket,) = await sample(Broken(1), [make_request(1)])
     assert "kernel" not in str(ticket.result.exception())
-    (entry,) = logged
-    assert entry["log_level"] == "error" and "kernel" in str(entry["exc_info"])
+    (entry,) = caplog.records
+    assert entry.levelname == "ERROR" and entry.exc_info and "kernel" in str(entry.exc_info[1])
 
 
 async def test_each_row_is_observed_once_though_its_first_forward_broke():
