@@ -52,6 +52,8 @@ class Size:
     """How much of everything."""
 
     rounds: int
+    turns: int
+    """Of the engine and its yardsticks at saturation."""
     counted: int
     """Images of a round at saturation; as many again are under way."""
     num_steps: int
@@ -72,9 +74,22 @@ class Size:
 
 
 FULL = Size(
-    5, 32, DEFAULTS.num_steps, (8, 24), 500, 192, (10, 50, 500), (5, 200), 60, 30.0, 3000, 1024, 0
+    5,
+    11,
+    32,
+    DEFAULTS.num_steps,
+    (8, 24),
+    500,
+    192,
+    (10, 50, 500),
+    (5, 200),
+    60,
+    30.0,
+    3000,
+    1024,
+    0,
 )
-QUICK = Size(1, 16, 8, (1, 4), 4, 3, (1, 4, 16), (1, 20), 4, 2.0, 128, 16, 16)
+QUICK = Size(1, 1, 16, 8, (1, 4), 4, 3, (1, 4, 16), (1, 20), 4, 2.0, 128, 16, 16)
 NUM_SERVED = 8
 STORM_STEPS = 4
 
@@ -117,7 +132,7 @@ async def measure_efficiency(
     amounts = NUM_OPEN, engine.pace.largest, size.counted
     loop.images_per_s(rows[:best], best)
     bare, own, grpc = [], [], []
-    for _ in tqdm(range(size.rounds), "efficiency", leave=False):
+    for _ in tqdm(range(size.turns), "efficiency", leave=False):
         bare.append(loop.images_per_s(rows, best))
         own.append(await measure_saturated(ask, *amounts))
         grpc.append(await measure_saturated(served.ask, *amounts))
@@ -162,14 +177,15 @@ async def measure_few_steps(report: Report, crowd: Crowd, size: Size) -> None:
     model = crowd.model
     fast = ProductDiffusion.load_student(FAST_CHECKPOINT, model)
     steps = {model: DEFAULTS.num_steps, fast: DEFAULTS.num_fast_steps}
+    numbers = itertools.count()  # no image twice: its walk would be found again
     rates: dict[ProductDiffusion, list[float]] = {model: [], fast: []}
     with running_engine([model, fast], [warm_request(model), warm_request(fast)]) as engine:
         batch = engine.pace.largest
         for _ in tqdm(range(size.rounds), "few steps", leave=False):
             for each, found in rates.items():
 
-                def make(number: int, each: ProductDiffusion = each) -> RowRequest:
-                    return make_row(crowd, number, steps[each], each)
+                def make(_: int, each: ProductDiffusion = each) -> RowRequest:
+                    return make_row(crowd, next(numbers), steps[each], each)
 
                 found.append(
                     await measure_saturated(ask_engine(engine, make), 2 * batch, batch, batch)

@@ -26,7 +26,7 @@ from server.sampling.engine import EngineLimits
 from server.sampling.forward import SamplingModel
 from server.sampling.row import RowRequest
 
-REUSE = 0.1
+REUSE = 0.08
 """The server's own limit; `server.rows` itself is not imported, since it knows the features."""
 
 COMPILING_S = 100.0

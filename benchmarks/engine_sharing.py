@@ -27,8 +27,9 @@ ENOUGH = 192
 POPULAR = 500
 """Shoppers of whom the target of a popular product speaks."""
 
-LIMITS = {"palette": 2.0, "setting": 2.0, "shown": 1.0, "raw": 1.0}
-"""Points that the definition may cost, by what the judge reads."""
+LIMITS = {"palette": 2.0, "setting": 2.0, "shown": 1.0}
+"""Points that the definition may cost, by what the judge reads. What it reads before the product is
+pasted back is told for information: nobody is shown that."""
 
 
 async def measure_slates(

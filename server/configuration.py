@@ -125,7 +125,7 @@ class EngineSlice(Slice):
     )
 
     max_reuse_error: float = setting(
-        0.1,
+        0.08,
         "largest estimated relative error of a reused prediction, for requests that allow reuse; "
         "0 turns it off",
         ge=0,

@@ -38,7 +38,7 @@ class Defaults:
     product_scale: float = 1.0
     strength: float = 0.5
     max_shopper_scale: float = 2.0
-    max_reuse_error: float = 0.1
+    max_reuse_error: float = 0.08
     nearest_bytes: int = 64 * 1024 * 1024
     """Of finished creatives, kept to meet deadlines with."""
     read_timeout_s: float = 0.25
