@@ -49,18 +49,18 @@ class Size:
     def loads(self, system: System, number: int) -> Sequence[float]:
         """In capacities: all once, those that are compared each time; ours at the highest too."""
         compared = COMPARED * self.repeats
-        if number == 0 and self.rounds > 1:
+        if number == 0 and self.repeats > 1:
             return (LOWEST, *compared, HIGHEST)
         return (*compared, HIGHEST) if system is OURS else compared
 
 
 SYSTEMS = (OURS, ONE_AT_A_TIME, REQUEST_BATCHING, *PEERS)
 FULL = Size(
-    rounds=2,
-    repeats=3,
+    rounds=1,
+    repeats=5,
     warming=(1, 1, 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 8, 8),
-    ramp_s=2.0,
-    window_s=8.0,
+    ramp_s=6.0,
+    window_s=12.0,
     patience=PATIENCE,
     systems=SYSTEMS,
 )
