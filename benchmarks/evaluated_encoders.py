@@ -12,10 +12,10 @@ from benchmarks.evaluated_world import SimulatedAudience, World, draw_looks, ren
 from diffusion.composition import Pixels
 from diffusion.encoders import Encoders
 from diffusion.evaluation.findings import Finding
-from diffusion.evaluation.judge import AXES
 from diffusion.evaluation.metrics import Figure, estimate_mean, estimate_rate
 from diffusion.evaluation.retrieval import match_centroids, recall_among
 from diffusion.evaluation.study import Indices, Mask, Reader
+from diffusion.looks import AXES
 from diffusion.treatments import TREATMENTS, apply_treatment
 from features.creatives import shrink
 from features.packshots import open_packshot, show_product

@@ -12,9 +12,9 @@ from PIL import Image
 from benchmarks.evaluated_world import SimulatedAudience, World, render_composites
 from diffusion.composition import Pixels
 from diffusion.evaluation.generation import Model, generate
-from diffusion.evaluation.judge import AXES
 from diffusion.evaluation.report import Picture
 from diffusion.evaluation.study import Settings, Trial, place_orders
+from diffusion.looks import AXES
 from server.core import Mode
 from server.demo.contact_sheet import TILE, Sheet, Strip, Tile, draw_contact_sheet
 from server.imaging.compose import compose

@@ -1,7 +1,7 @@
 """How an image is made. Runs with torch, diffusers and transformers, without Feast and gRPC.
 
 palettes, shapes, props, scenery, scenes   what surroundings look like
-treatments                                 renderings of a packshot
+treatments, looks                          renderings of a packshot; all that tastes are about
 cutout, composition                        where the product is, and how it is put into a scene
 taste, taste_buckets                       clicks → a shopper's embedding; who is alike
 encoders, pretrained                       pictures and titles → one space

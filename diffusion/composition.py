@@ -49,12 +49,13 @@ _ENCODED = _linear_to_srgb()
 
 def to_linear(rgb: Pixels) -> Plane:
     """sRGB codes -> linear light in 0..1, same shape."""
-    return np.asarray(_LINEAR[rgb], np.float32)
+    return np.asarray(_LINEAR.take(rgb), np.float32)
 
 
 def to_srgb(linear: Plane) -> Pixels:
     """Linear light in 0..1 -> sRGB codes; exact inverse of `to_linear` on its outputs."""
-    return np.asarray(_ENCODED[np.rint(np.clip(linear, 0, 1) * 65535).astype(np.int32)], np.uint8)
+    steps = (np.clip(linear, 0, 1) * np.float32(65535) + np.float32(0.5)).astype(np.uint16)
+    return np.asarray(_ENCODED.take(steps), np.uint8)
 
 
 def as_share(codes: Pixels) -> Plane:

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusion.evaluation.judge import AXES
 from diffusion.evaluation.metrics import (
     Figure,
     Reference,
@@ -21,6 +20,7 @@ from diffusion.evaluation.metrics import (
     estimate_ratio,
 )
 from diffusion.evaluation.study import HISTORY_BINS, LONG_BINS, Indices, Outcome, Settings, Trial
+from diffusion.looks import AXES
 
 Unit = Literal["share", "distance", "ms"]
 OF_ORACLE = 0.85

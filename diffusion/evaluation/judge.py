@@ -21,15 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffusion.encoders import to_pixels
+from diffusion.looks import AXES
 from diffusion.model import load_network
-from diffusion.scenes import PALETTES, SETTINGS
-from diffusion.treatments import TREATMENTS
 
-AXES: dict[str, tuple[str, ...]] = {
-    "palette": tuple(PALETTES),
-    "setting": tuple(SETTINGS),
-    "treatment": TREATMENTS,
-}
 JUDGE = Path(__file__).with_name("judge")
 
 

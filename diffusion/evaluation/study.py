@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusion.evaluation.generation import Model, Order, Pixels, generate
-from diffusion.evaluation.judge import AXES, Judge, Judgement
+from diffusion.evaluation.judge import Judge, Judgement
 from diffusion.fusion import ProductCondition, Vector
+from diffusion.looks import AXES
 
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]

@@ -15,9 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from diffusion.scenes import PALETTES, SETTINGS
+from diffusion.looks import AXES
 from diffusion.taste import NUM_RECENT, embed_shopper
-from diffusion.treatments import TREATMENTS
 
 CREATIVES = "creatives.parquet"
 TYPICAL_SHARE = 0.4
@@ -114,18 +113,16 @@ def choose_clicks(
 
 def read_looks(creatives: pa.Table) -> Looks:
     """Palette, setting and treatment of each as indices: [creatives, 3]."""
-    axes = {"palette": list(PALETTES), "setting": list(SETTINGS), "treatment": list(TREATMENTS)}
     columns = [
         [names.index(value) for value in creatives[axis].to_pylist()]
-        for axis, names in axes.items()
+        for axis, names in AXES.items()
     ]
     return np.array(columns, np.int64).T
 
 
 def average_axes(embeddings: Vectors, looks: Looks) -> tuple[Vectors, ...]:
-    sizes = (len(PALETTES), len(SETTINGS), len(TREATMENTS))
     averages = []
-    for axis, size in enumerate(sizes):
+    for axis, size in enumerate(map(len, AXES.values())):
         shares = (looks[:, axis] == np.arange(size)[:, None]).astype(np.float32)
         averages.append(shares @ embeddings / np.maximum(shares.sum(axis=1, keepdims=True), 1))
     return tuple(averages)

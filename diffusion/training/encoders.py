@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import torch
@@ -12,15 +13,13 @@ from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast, ViTConf
 
 from diffusion.autoencoder import find_components
 from diffusion.encoders import MAX_TOKENS, DualEncoder
-from diffusion.scenes import PALETTES, SETTINGS
+from diffusion.looks import AXES
 from diffusion.training.corpus import ARTWORKS, NATURAL, TREATED_ARTWORKS, Corpus, Product
 from diffusion.training.loop import CPU, Schedule, draw, fit
-from diffusion.treatments import TREATMENTS
 
 TEMPERATURE = 0.05
 PACKSHOT_SHARE = 0.3
-AXES = (tuple(PALETTES), tuple(SETTINGS), TREATMENTS)
-WORDS = tuple(word for axis in AXES for word in axis)
+WORDS = tuple(itertools.chain(*AXES.values()))
 
 
 def train_tokenizer(products: list[Product], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -91,7 +90,7 @@ def sample_creatives(
     """Random products of `products` in random looks: (view, product, look, seed); look [n, 3] holds
     palette, setting and treatment."""
     product = products[draw(generator, len(products), count)]
-    look = torch.stack([draw(generator, len(axis), count) for axis in AXES], dim=1)
+    look = torch.stack([draw(generator, len(axis), count) for axis in AXES.values()], dim=1)
     # Artists who draw flat would be told natural: the treated artworks alone say what a look is.
     artwork = draw(generator, len(TREATED_ARTWORKS), count)
     view = torch.from_numpy(corpus.view_index)[product, artwork, look[:, 2], look[:, 0]]
@@ -123,7 +122,7 @@ def match_looks(images: Tensor, words: Tensor, look: Tensor) -> Tensor:
     """Each axis is a choice among its own words: [n, w], [words, w], [n, 3] → mean over axes."""
     with torch.autocast(images.device.type, enabled=False):
         scores = images.float() @ words.float().T / TEMPERATURE
-    axes = torch.split(scores, [len(axis) for axis in AXES], dim=1)
+    axes = torch.split(scores, [len(axis) for axis in AXES.values()], dim=1)
     look = look.to(scores.device)
     return torch.stack([F.cross_entropy(s, look[:, i]) for i, s in enumerate(axes)]).mean()
 

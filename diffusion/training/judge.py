@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffusion.evaluation.judge import AXES, Judge, Judgement
+from diffusion.evaluation.judge import Judge, Judgement
+from diffusion.looks import AXES
 from diffusion.training.corpus import ARTWORKS, NATURAL, SIDE, Corpus
 from diffusion.training.loop import CPU, Schedule, draw, fit
 

@@ -53,8 +53,9 @@ def pull_push(colour: Plane, weight: Plane) -> Plane:
 
 
 def halve(plane: Plane) -> Plane:
-    side = len(plane) // 2
-    return np.asarray(plane.reshape(side, 2, side, 2, -1).sum(axis=(1, 3)), np.float32)
+    """Sums of two by two: slices add up faster than an axis of two is summed."""
+    rows = plane[::2] + plane[1::2]
+    return np.asarray(rows[:, ::2] + rows[:, 1::2], np.float32)
 
 
 def double(plane: Plane) -> Plane:

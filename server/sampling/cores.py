@@ -13,7 +13,7 @@ from threading import Lock, get_native_id
 
 import torch
 
-NICENESS = 10
+NICENESS = 5
 
 _lock = Lock()
 

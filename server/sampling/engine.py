@@ -160,13 +160,18 @@ class Engine:
         return ticket
 
     def forecast(self) -> Forecast:
-        """What the rows that are open now leave to new ones."""
+        """What the rows that are open now leave to new ones.
+
+        Where there are none, ticks are expected to be as fast as the best of late: a spell in which
+        they were so slow that nobody was let in would else never be found to be over.
+        """
         rows = self._open_rows()
         open_demands = [self._demand_of(row) for row in rows if not row.is_finished]
         # A tick under way is not interrupted, and the OS takes its share: a little is kept back.
         slowest_s = max((self.pace.tick_s(row.key, self.pace.largest) for row in rows), default=0.0)
         now_s = self._clock()
-        return Forecast(self.pace, open_demands, now_s, slowest_s / 4, prudence=PRUDENCE)
+        pace = self.pace if open_demands else self.pace.at_best()
+        return Forecast(pace, open_demands, now_s, slowest_s / 4, prudence=PRUDENCE)
 
     def demand(self, requests: Sequence[RowRequest]) -> list[Demand]:
         return [

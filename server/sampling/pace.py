@@ -8,7 +8,7 @@ import math
 import os
 import threading
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 SMOOTHING = 0.15
@@ -18,19 +18,27 @@ SURPRISE = 2.0
 """One observation counts as at most so many times what is known: the OS may have slept in it."""
 
 
+OBLIVION = 1.0005
+"""By so much what is remembered of the fastest tick fades with each one seen: a machine that was
+made half as fast for good is believed after some 1,400 ticks."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Estimate:
     seconds: float
+    best_s: float
     num_seen: int = 1
 
     def after(self, seconds: float) -> _Estimate:
         """A mean of the first few, then smoothed, so that a first or loaded value weighs little."""
         weight = max(SMOOTHING, 1 / (self.num_seen + 1))
         seen = min(seconds, SURPRISE * self.seconds or seconds)
-        return _Estimate(self.seconds + weight * (seen - self.seconds), self.num_seen + 1)
+        mean = self.seconds + weight * (seen - self.seconds)
+        best_s = min(seconds, OBLIVION * self.best_s, mean)
+        return _Estimate(mean, best_s, self.num_seen + 1)
 
     def scaled(self, ratio: float) -> _Estimate:
-        return _Estimate(self.seconds * ratio, self.num_seen)
+        return replace(self, seconds=self.seconds * ratio)
 
 
 _Estimates = Mapping[int, _Estimate]
@@ -82,7 +90,7 @@ class Pace:
                 half = math.sqrt(new.seconds / known.seconds) if known.seconds else 1.0
                 estimates = {size: other.scaled(half) for size, other in estimates.items()}
             else:
-                new = _Estimate(seconds)
+                new = _Estimate(seconds, seconds)
             estimates[bucket] = new
             self._curves = {**self._curves, key: self._draw(estimates)}
 
@@ -112,6 +120,14 @@ class Pace:
         """Milliseconds of one tick by measured bucket."""
         measured = self._measured(key)
         return {bucket: round(1000 * measured[bucket].seconds, 2) for bucket in sorted(measured)}
+
+    def at_best(self) -> Pace:
+        """What the fastest ticks of late would make of it."""
+        best = Pace(self.buckets)
+        for key in self.keys():
+            for bucket, found in self._measured(key).items():
+                best.record(key, bucket, found.best_s)
+        return best
 
     def shrink(self, bucket: int) -> None:
         """Buckets from this one on are forgotten and never offered again; the smallest stays."""
@@ -148,7 +164,7 @@ class Pace:
     def _parse(self, found: object) -> _Estimates:
         sizes = {str(bucket): bucket for bucket in self.buckets}
         return {
-            sizes[size]: _Estimate(float(seconds))
+            sizes[size]: _Estimate(float(seconds), float(seconds))
             for size, seconds in (found.items() if isinstance(found, dict) else ())
             if size in sizes and type(seconds) in (int, float) and 0 < seconds < math.inf
         }

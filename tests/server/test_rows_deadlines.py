@@ -10,7 +10,14 @@ from server.rows import Defaults, find_steps
 from server.sampling.admission import PRUDENCE
 from server.sampling.engine import EngineLimits
 from server.sampling.router import Router
-from tests.server.sampling.closed_model import ClosedModel, Gated, Record, make_request, running
+from tests.server.sampling.closed_model import (
+    ClosedModel,
+    Gated,
+    Record,
+    level,
+    make_request,
+    running,
+)
 
 DEFAULTS = Defaults(min_steps=4)
 
@@ -33,8 +40,7 @@ async def router(record):
     """Of an engine whose every tick was measured to take ten seconds; nothing walks in it."""
     limits = EngineLimits(buckets=(4,), patience_s=1000.0)
     async with running(Gated(), limits, observer=record) as engine:
-        for _ in range(400):
-            engine.pace.record(engine.key_of("closed"), 4, 10.0)
+        level(engine, tick_s=10.0)
         yield Router([engine])
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from diffusion.encoders import to_pixels
-from diffusion.evaluation.judge import AXES, Judge, Judgement, load_judge
+from diffusion.evaluation.judge import Judge, Judgement, load_judge
+from diffusion.looks import AXES
 from tests.diffusion.evaluation.small import make_judge
 
 

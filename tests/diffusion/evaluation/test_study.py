@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diffusion.evaluation.judge import AXES
 from diffusion.evaluation.study import (
     HISTORY_BINS,
     Reader,
@@ -17,6 +16,7 @@ from diffusion.evaluation.study import (
     plan_study,
     run_study,
 )
+from diffusion.looks import AXES
 from tests.diffusion.evaluation.small import make_judge
 from tests.diffusion.tiny import WIDTH, load_model
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.evaluation.judge import AXES, Judge
+from diffusion.evaluation.judge import Judge
+from diffusion.looks import AXES
 from diffusion.scenes import PALETTES, SETTINGS
 from diffusion.training.corpus import Corpus
 from diffusion.training.judge import PACKSHOT_SHARE, sample_pictures, train_judge, wear

@@ -182,9 +182,12 @@ class Record:
 
 
 def level(engine, model="closed", tick_s=0.0015):
-    """From now on all buckets are known to take the same: no noise decides how rows are packed."""
+    """From now on all buckets are known to take the same, and never to have taken less: no noise
+    decides how rows are packed."""
+    key = engine.key_of(model)
+    engine.pace._curves = {k: curve for k, curve in engine.pace._curves.items() if k != key}
     for bucket in 60 * engine.pace.buckets:
-        engine.pace.record(engine.key_of(model), bucket, tick_s)
+        engine.pace.record(key, bucket, tick_s)
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tests.server.sampling.closed_model import (
     Gated,
     Record,
     largest_gap,
+    level,
     make_request,
     running,
     until,
@@ -193,8 +195,7 @@ async def test_sixty_four_requests_at_once_all_come_back_right():
 async def test_rows_that_wait_are_in_the_forecast_of_those_that_come():
     model = Gated()
     async with running(model, EngineLimits(buckets=(4,)), clock=lambda: 0.0) as engine:
-        for _ in range(500):
-            engine.pace.record(engine.key_of("closed"), 4, 1.0)
+        level(engine, tick_s=1.0)
         (demand,) = demands = engine.demand([make_request(steps=10)])
         assert (demand.num_ticks_left, demand.num_forward_rows_left) == (10, 10)
         alone_s = engine.forecast().finish_s(demands)
@@ -205,6 +206,27 @@ async def test_rows_that_wait_are_in_the_forecast_of_those_that_come():
         assert engine.forecast().admits(engine.demand([make_request(deadline_s=1e9)]))
         assert not engine.forecast().admits(engine.demand([make_request(deadline_s=4.1)]))
         ahead.release()
+
+
+async def test_an_idle_engine_tries_again_what_was_too_slow_a_while_ago():
+    """Who is refused steps no row, and only rows tell how long they take."""
+    async with running(ClosedModel()) as engine:
+        key = engine.key_of("closed")
+        for bucket in 60 * engine.pace.buckets:
+            engine.pace.record(key, bucket, 1.0)
+
+        def near():
+            return engine.demand([make_request(steps=10, deadline_s=time.monotonic() + 5)])
+
+        assert engine.pace.tick_s(key, 1) > 0.5
+        assert engine.forecast().admits(near())
+        other = engine.submit([make_request(1, steps=1000)])
+        assert not engine.forecast().admits(near()), "there is work that tells how slow it is"
+        other.release()
+        await until(lambda: engine.num_rows == 0)
+        for seed in range(3):
+            await engine.submit([make_request(1, seed=seed, steps=20)]).result
+        assert engine.pace.tick_s(key, 1) < 0.5
 
 
 async def test_every_bucket_is_warm_before_the_first_request():

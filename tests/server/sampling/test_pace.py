@@ -104,6 +104,27 @@ def test_buckets_not_seen_follow_a_slow_machine_half_way_and_back():
     assert pace.tick_s(KEY, 8) == pytest.approx(4.0, rel=1e-3)
 
 
+def test_the_best_of_late_outlives_a_slow_spell_and_fades_in_a_long_one():
+    pace = measured({1: 0.012, 4: 0.030})
+    for _ in range(100):
+        pace.record(KEY, 1, 0.05)
+    assert pace.tick_s(KEY, 1) == pytest.approx(0.05, rel=0.01)
+    best = pace.at_best()
+    assert best.tick_s(KEY, 1) == pytest.approx(0.012 * 1.0005**100)
+    assert best.tick_s(KEY, 4) == 0.030 and best.buckets == pace.buckets
+    for _ in range(4000):
+        pace.record(KEY, 1, 0.05)
+    assert pace.at_best().tick_s(KEY, 1) == pytest.approx(0.05, rel=0.01)
+
+
+def test_the_best_is_never_slower_than_what_is_usual():
+    pace = measured({1: 0.05})
+    for _ in range(100):
+        pace.record(KEY, 1, 0.01)
+    assert pace.at_best().tick_s(KEY, 1) <= pace.tick_s(KEY, 1)
+    assert pace.at_best().rate(KEY) >= pace.rate(KEY)
+
+
 def test_a_bucket_too_large_is_never_offered_again_and_the_smallest_always_is():
     pace = measured({2: 0.2, 4: 0.1, 8: 0.1}, buckets=(2, 4, 8))
     pace.shrink(8)
