@@ -75,7 +75,7 @@ class Size:
 
 FULL = Size(
     5,
-    11,
+    7,
     32,
     DEFAULTS.num_steps,
     (8, 24),
