@@ -33,9 +33,6 @@ from server.sampling.warming import check_places, warm
 
 log = logging.getLogger(__name__)
 
-CERTAINLY = 0.6
-"""Of the time that a walk takes by measured ticks: it may be that they were slow for a while."""
-
 STOPPED = ("the sampling engine is not running", "ENGINE_STOPPED")
 
 
@@ -279,11 +276,11 @@ class Engine:
 
     def _is_lost(self, row: Row, now_s: float) -> bool:
         """Whether no haste can save it: the deadline passed, or is nearer than what is left of the
-        walk takes with nobody beside it."""
+        walk takes with nobody beside it, in the fastest ticks of late."""
         if row.request.deadline_s is None or row.is_finished:
             return False
-        alone_s = row.num_ticks_left * self.pace.tick_s(row.key, row.num_forward_rows)
-        return now_s + CERTAINLY * alone_s >= row.request.deadline_s
+        alone_s = row.num_ticks_left * self.pace.best_tick_s(row.key, row.num_forward_rows)
+        return now_s + alone_s >= row.request.deadline_s
 
     def _leave(self, ticket: Ticket) -> None:
         """All rows of a ticket go, unfinished as they are."""

@@ -46,10 +46,12 @@ _Estimates = Mapping[int, _Estimate]
 
 @dataclass(frozen=True, slots=True)
 class _Curve:
-    """What is known of a key: estimates of measured buckets, and `tick_s` of every bucket."""
+    """What is known of a key: estimates of measured buckets, and of every bucket what a tick takes
+    usually, and at best."""
 
     estimates: _Estimates
     tick_s: Mapping[int, float]
+    best_s: Mapping[int, float]
 
 
 class Pace:
@@ -99,14 +101,21 @@ class Pace:
 
         A bucket not measured lies on the line between its neighbours; 0 where nothing was measured.
         """
-        if (curve := self._curve(key)) is None:
-            return 0.0
+        curve = self._curve(key)
+        return 0.0 if curve is None else self._look_up(curve.tick_s, num_forward_rows)
+
+    def best_tick_s(self, key: Hashable, num_forward_rows: int) -> float:
+        """The same, as fast as the fastest of late."""
+        curve = self._curve(key)
+        return 0.0 if curve is None else self._look_up(curve.best_s, num_forward_rows)
+
+    def _look_up(self, ticks_s: Mapping[int, float], num_forward_rows: int) -> float:
         buckets = self.buckets
         if num_forward_rows <= buckets[-1]:
-            return curve.tick_s[buckets[bisect.bisect_left(buckets, num_forward_rows)]]
+            return ticks_s[buckets[bisect.bisect_left(buckets, num_forward_rows)]]
         turns, rest = divmod(num_forward_rows, buckets[-1])
-        last_s = curve.tick_s[buckets[bisect.bisect_left(buckets, rest)]] if rest else 0.0
-        return turns * curve.tick_s[buckets[-1]] + last_s
+        last_s = ticks_s[buckets[bisect.bisect_left(buckets, rest)]] if rest else 0.0
+        return turns * ticks_s[buckets[-1]] + last_s
 
     def rate(self, key: Hashable) -> float:
         """Rows per second at the best of the measured buckets; infinite where there is none."""
@@ -178,8 +187,13 @@ class Pace:
         return {bucket: found for bucket, found in estimates.items() if bucket in buckets}
 
     def _draw(self, estimates: _Estimates) -> _Curve:
-        points = sorted((bucket, found.seconds) for bucket, found in estimates.items())
-        return _Curve(estimates, {bucket: _interpolate(points, bucket) for bucket in self.buckets})
+        usual = sorted((bucket, found.seconds) for bucket, found in estimates.items())
+        best = sorted((bucket, found.best_s) for bucket, found in estimates.items())
+        return _Curve(
+            estimates,
+            {bucket: _interpolate(usual, bucket) for bucket in self.buckets},
+            {bucket: _interpolate(best, bucket) for bucket in self.buckets},
+        )
 
 
 def _interpolate(points: Sequence[tuple[int, float]], bucket: int) -> float:

@@ -10,13 +10,13 @@ import pytest
 from features.records import Shopper, Status
 from server.core import FAST, Arm, Degradation, Source
 from server.errors import DeadlineExceeded
+from tests.server.sampling.closed_model import level
 from tests.server.scripted_reader import ask, hurry, taste
 
 
 async def test_degrading_takes_fewer_steps_first_and_the_packshot_last(pipeline, engine, shipped):
-    key, tick_s = engine.key_of(shipped.name), 0.5  # far more than it takes: no noise is in the way
-    for _ in range(60):
-        engine.pace.record(key, 1, tick_s)
+    tick_s = 0.5  # far more than it takes: no noise is in the way
+    level(engine, shipped.name, tick_s)
     fewer = await pipeline.generate(hurry(30 * tick_s, steps=100))
     assert 20 <= fewer.steps <= 30
     assert (fewer.source, fewer.degradation) == (Source.GENERATED, Degradation.FEWER_STEPS)

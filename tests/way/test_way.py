@@ -175,7 +175,7 @@ def test_a_slate_and_shoppers_of_one_taste_share_steps_and_say_so(client, runnin
     for result in results:
         assert result.num_forward_rows == 10 - result.num_shared_steps
     assert shared() - before == sum(taken)
-    assert running.metric("etalage_shared_latents_bytes") > 0
+    assert running.metric('etalage_shared_latents_bytes{device="cpu"}') > 0
 
 
 def test_the_fast_model_answers_in_four_steps_under_its_own_name(client, running):

@@ -224,8 +224,9 @@ async def test_an_idle_engine_tries_again_what_was_too_slow_a_while_ago():
         assert not engine.forecast().admits(near()), "there is work that tells how slow it is"
         other.release()
         await until(lambda: engine.num_rows == 0)
-        for seed in range(3):
-            await engine.submit([make_request(1, seed=seed, steps=20)]).result
+        for seed in range(6):
+            near_s = time.monotonic() + 5
+            await engine.submit([make_request(1, seed=seed, steps=10, deadline_s=near_s)]).result
         assert engine.pace.tick_s(key, 1) < 0.5
 
 
