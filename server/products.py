@@ -59,9 +59,10 @@ class ProductShelf:
 
     def find(self, product: Product, locale: str) -> PreparedProduct | None:
         """What is kept of a product: takes microseconds, and no thread."""
+        key = name(product, locale)
         with self._lock:
-            if (found := self._kept.get(name(product, locale))) is not None:
-                self._kept.move_to_end(name(product, locale))
+            if (found := self._kept.get(key)) is not None:
+                self._kept.move_to_end(key)
             return found
 
     def prepare(self, product: Product, locale: str) -> PreparedProduct:

@@ -134,8 +134,9 @@ class Pace:
         """What the fastest ticks of late would make of it."""
         best = Pace(self.buckets)
         for key in self.keys():
-            for bucket, found in self._measured(key).items():
-                best.record(key, bucket, found.best_s)
+            if found := self._measured(key):
+                fastest = {bucket: replace(e, seconds=e.best_s) for bucket, e in found.items()}
+                best._curves[key] = self._draw(fastest)
         return best
 
     def shrink(self, bucket: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import threading
 
@@ -12,7 +11,7 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response
 
-from benchmarks.peers.servers.sampling import EXPIRED, Job, prepare
+from benchmarks.peers.servers.sampling import EXPIRED, NUM_CORES, Job, prepare
 from benchmarks.peers.servers.settings import (
     HOST,
     MAX_BATCH,
@@ -21,8 +20,6 @@ from benchmarks.peers.servers.settings import (
     read_longest_s,
     read_port,
 )
-
-NUM_CORES = len(os.sched_getaffinity(0))
 
 
 @serve.deployment(  # type: ignore[untyped-decorator,misc]
