@@ -3,10 +3,11 @@
 One tick is one evaluation `denoised = denoiser(x, sigma, cond)`. All samplers here are linear in
 the sample x, the prediction D and one remembered tensor h:
 
-    x' = x_x·x + x_d·D + x_h·h        h' = h_x·x + h_d·D
+    x' = x_x·x + x_d·D + x_h·h + noise·z        h' = h_x·x + h_d·D
 
-so rows of different samplers, schedules and lengths advance in one vectorised update. Coefficients
-are computed in double precision, once, when a row is planned.
+with fresh standard normal z for those that take some, so rows of different samplers, schedules and
+lengths advance in one vectorised update. Coefficients are computed in double precision, once, when
+a row is planned.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Tick:
     x_h: float = 0.0
     h_x: float = 0.0
     h_d: float = 0.0
+    noise: float = 0.0
 
     @property
     def t(self) -> float:
@@ -67,6 +69,24 @@ def plan_heun(sigmas: Sequence[float]) -> Plan:
     return tuple(ticks)
 
 
+def plan_heun_on_flow(sigmas: Sequence[float]) -> Plan:
+    """The same in a rectified flow's own coordinates, x_t = x / (1 + σ) over t = σ / (1 + σ): the
+    slope is the velocity (x - (1 + σ) D) / σ. The first step spans nearly all sigmas there are,
+    over which the slope in x is far from even."""
+    ticks: list[Tick] = []
+    for step, (sigma, following) in enumerate(intervals(sigmas), 1):
+        euler = (following / sigma, 1 - following / sigma)
+        if following == 0:
+            ticks.append(Tick(sigma, step, *euler))
+            continue
+        ticks.append(Tick(sigma, step - 1, *euler, h_x=1 / sigma, h_d=-(1 + sigma) / sigma))
+        span = following / (1 + following) - sigma / (1 + sigma)
+        half = (1 + following) * span / 2
+        x_x, x_d = 1 + half / following, -half * (1 + following) / following
+        ticks.append(Tick(following, step, x_x, x_d, -half))
+    return tuple(ticks)
+
+
 def plan_dpmpp_2m(sigmas: Sequence[float]) -> Plan:
     """DPM-Solver++(2M), Lu et al. (2022), Algorithm 2; first and last step are of first order."""
     ticks: list[Tick] = []
@@ -84,10 +104,32 @@ def plan_dpmpp_2m(sigmas: Sequence[float]) -> Plan:
     return tuple(ticks)
 
 
+def plan_euler_ancestral(sigmas: Sequence[float]) -> Plan:
+    """Euler's step to a lower sigma than the next, and noise up to it: Karras et al. (2022), as
+    k-diffusion splits a step into its deterministic and its random part."""
+    ticks: list[Tick] = []
+    for step, (sigma, following) in enumerate(intervals(sigmas), 1):
+        up = following * math.sqrt(1 - (following / sigma) ** 2)
+        down = math.sqrt(following**2 - up**2)
+        ticks.append(Tick(sigma, step, down / sigma, 1 - down / sigma, noise=up))
+    return tuple(ticks)
+
+
+def plan_lcm(sigmas: Sequence[float]) -> Plan:
+    """The prediction with fresh noise: Song et al. (2023), Algorithm 1, as consistency models
+    distilled in latent space are walked (Luo et al., 2023)."""
+    return tuple(
+        Tick(sigma, step, 0.0, 1.0, noise=following)
+        for step, (sigma, following) in enumerate(intervals(sigmas), 1)
+    )
+
+
 SAMPLERS: dict[str, Callable[[Sequence[float]], Plan]] = {
     "euler": plan_euler,
     "heun": plan_heun,
     "dpmpp_2m": plan_dpmpp_2m,
+    "euler_ancestral": plan_euler_ancestral,
+    "lcm": plan_lcm,
 }
 
 

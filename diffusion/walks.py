@@ -105,7 +105,7 @@ class Rules:
         for known, ticks in itertools.groupby(plan, lambda tick: _phase(tick, intervals)):
             weights = known.weigh(guidance)
             conditions = own if known.shopper else alike
-            start = start + _update(digest, ticks)
+            start = start + update_digest(digest, ticks)
             digest.update(_describe(weights, known, product, shopper, task))
             terms = tuple(Term(conditions[given], weight) for given, weight in weights)
             segments.append(Segment(start, terms, digest.digest()))
@@ -136,11 +136,11 @@ def _phase(tick: Tick, intervals: Intervals) -> _Known:
     )
 
 
-def _update(digest: hashlib.blake2b, ticks: Iterator[Tick]) -> int:
+def update_digest(digest: hashlib.blake2b, ticks: Iterator[Tick]) -> int:
     """Takes in the ticks; how many they were."""
     count = 0
     for tick in ticks:
-        digest.update(struct.pack("<6d", tick.sigma, *tick.coefficients))
+        digest.update(struct.pack("<7d", tick.sigma, *tick.coefficients, tick.noise))
         count += 1
     return count
 

@@ -1,16 +1,22 @@
 """Samplers and adapters against diffusers' own schedulers, on the same noise levels."""
 
+import itertools
+
 import pytest
 import torch
 from diffusers import (
     DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
     HeunDiscreteScheduler,
+    LCMScheduler,
 )
+from diffusers.schedulers import scheduling_euler_ancestral_discrete, scheduling_lcm
 
 from diffusion.denoiser import FlowDenoiser, NoiseDenoiser, SampleDenoiser, VelocityDenoiser
-from diffusion.samplers import SAMPLERS, advance, flow_sigmas
+from diffusion.samplers import SAMPLERS, advance, flow_sigmas, plan_heun_on_flow
 from tests.diffusion.closed_forms import Gaussian, TwoPoints
 
 # diffusers turns tensors into arrays in a way that numpy is about to forbid.
@@ -137,3 +143,78 @@ def test_euler_on_a_flow_is_diffusers_flow_matching(data, shift):
         x = scheduler.step(network(x, t / 1000), t, x).prev_sample
     ours = walk_ours("euler", FlowDenoiser(network), sigmas)
     assert (ours - x).abs().max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("data", DATA.values(), ids=DATA)
+@pytest.mark.parametrize("t_max", [0.995, 0.999999])
+def test_heun_on_a_flow_is_diffusers_flow_matching_heun(data, t_max):
+    def network(x_t, t):
+        t = torch.as_tensor(t, dtype=x_t.dtype).reshape(-1, 1, 1, 1)
+        return (x_t - data.denoise(x_t / (1 - t), t / (1 - t))) / t
+
+    scheduler = FlowMatchHeunDiscreteScheduler()
+    scheduler.set_timesteps(6)
+    levels = t_max * scheduler.sigmas  # theirs begin at 1, where a sample has no end
+    scheduler.sigmas, scheduler.timesteps = levels, 1000 * levels[:-1]
+    times = list(dict.fromkeys(levels.tolist()))
+    sigmas = [t / (1 - t) for t in times]
+    x = draw_start(sigmas[0]) / (1 + sigmas[0])
+    for t in scheduler.timesteps:
+        x = scheduler.step(network(x, t / 1000), t, x).prev_sample
+    start = draw_start(sigmas[0])
+    h = torch.zeros_like(start)
+    ours = start
+    for tick in plan_heun_on_flow(sigmas):
+        sigma = torch.full((2,), tick.sigma)
+        ours, h = advance(ours, FlowDenoiser(network)(ours, sigma, {}), h, [tick] * 2)
+    assert (ours - x).abs().max() <= 10 * TOLERANCE
+
+
+def draw_fresh(tag: int) -> torch.Tensor:
+    return torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1000 + tag))
+
+
+def walk_with_noise(sampler, denoiser, sigmas):
+    """Our loop, with the noise of `draw_fresh` after each tick that takes some."""
+    x = draw_start(sigmas[0])
+    h = torch.zeros_like(x)
+    for number, tick in enumerate(SAMPLERS[sampler](sigmas)):
+        sigma = torch.full((len(x),), tick.sigma)
+        x, h = advance(x, denoiser(x, sigma, {}), h, [tick] * len(x))
+        x = x + tick.noise * draw_fresh(number)
+    return x
+
+
+def feed_noise(monkeypatch, module):
+    """diffusers' scheduler of this module takes the same noise, call by call."""
+    numbers = itertools.count()
+    monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: draw_fresh(next(numbers)))
+
+
+@pytest.mark.parametrize("data", DATA.values(), ids=DATA)
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_euler_ancestral_is_diffusers_euler_ancestral(kind, data, monkeypatch):
+    feed_noise(monkeypatch, scheduling_euler_ancestral_discrete)
+    scheduler = EulerAncestralDiscreteScheduler(prediction_type=kind)
+    scheduler.set_timesteps(11)
+    sigmas = distinct(scheduler.sigmas)
+    theirs = walk_theirs(
+        scheduler, lambda x, sigma: predict(kind, data, x, sigma), draw_start(sigmas[0])
+    )
+    ours = walk_with_noise("euler_ancestral", adapted(kind, data), sigmas)
+    assert (ours - theirs).abs().max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("data", DATA.values(), ids=DATA)
+def test_lcm_is_diffusers_lcm(data, monkeypatch):
+    """Its boundary takes in a millionth of the sample at these times; ours leaves that out."""
+    feed_noise(monkeypatch, scheduling_lcm)
+    scheduler = LCMScheduler()
+    scheduler.set_timesteps(4)
+    alphas = [scheduler.alphas_cumprod[int(t)].item() for t in scheduler.timesteps]
+    sigmas = [((1 - alpha) / alpha) ** 0.5 for alpha in alphas] + [0.0]
+    x = draw_start(sigmas[0]) * alphas[0] ** 0.5  # diffusers walks x / sqrt(1 + sigma²)
+    for sigma, t in zip(sigmas, scheduler.timesteps, strict=False):
+        x = scheduler.step(predict("epsilon", data, x, sigma), t, x).prev_sample
+    ours = walk_with_noise("lcm", adapted("epsilon", data), sigmas)
+    assert (ours - x).abs().max() <= 1e-3

@@ -112,7 +112,7 @@ def test_rows_of_different_samplers_schedules_and_lengths_share_every_update():
 
 def test_an_update_by_a_table_is_the_update_by_ticks():
     ticks = [plan(flow_sigmas(5))[2] for plan in SAMPLERS.values()]
-    x, denoised, h = torch.randn(3, 3, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+    x, denoised, h = torch.randn(3, len(ticks), 2, 4, 4, generator=torch.Generator().manual_seed(1))
     table = torch.tensor([tick.coefficients for tick in ticks])
     by_ticks, by_table = advance(x, denoised, h, ticks), update(x, denoised, h, table)
     assert all(torch.equal(one, other) for one, other in zip(by_ticks, by_table, strict=True))
