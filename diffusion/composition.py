@@ -98,6 +98,15 @@ def place(packshot: Pixels, side: int, placement: Placement = CENTRE) -> tuple[P
     return canvas[..., :3], as_share(canvas[..., 3])
 
 
+def place_in(packshot: Pixels, width: int, height: int) -> tuple[Pixels, Plane]:
+    """The same in the middle of a frame of any proportions: rgb [height, width, 3] and alpha."""
+    side = min(width, height)
+    rgb, alpha = place(packshot, side)
+    top, left = (height - side) // 2, (width - side) // 2
+    around = ((top, height - side - top), (left, width - side - left))
+    return np.pad(rgb, (*around, (0, 0))), np.pad(alpha, around)
+
+
 def place_on_white(packshot: Pixels, side: int) -> tuple[Pixels, Plane]:
     """A packshot [H, W, 4] alone, placed as in a creative: rgb on white [side, side, 3] and alpha
     [side, side]; what encoders and generator are shown of a product."""

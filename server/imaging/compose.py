@@ -15,30 +15,54 @@ Plane = NDArray[np.float32]
 
 
 def compose(pixels: Pixels, cutout: NDArray[np.uint8], side: int, mode: Mode) -> Pixels:
-    """Generated pixels [S, S, 3] and a cut-out packshot [H, W, 4] → the creative [side, side, 3].
+    """Generated pixels [h, w, 3] and a cut-out packshot [H, W, 4] → the creative, whose longest
+    side is `side`.
 
     In PRESERVE the product is pasted at its own resolution; where it is opaque its codes are the
-    packshot's.
+    packshot's. It stands in the square in the middle.
     """
     if mode is Mode.RESTYLE:
         return resize(pixels, side)
-    layers = LAYERS.find(cutout, side, pixels.shape[0])
-    return layers.overlay.put_over(resize(fill(pixels, layers.hole), side))
+    own, shown = find_square(*pixels.shape[:2]), find_square(*scale(pixels, side))
+    layers = LAYERS.find(cutout, shown[0].stop - shown[0].start, own[0].stop - own[0].start)
+    emptied = pixels.copy()
+    emptied[own] = fill(pixels[own], layers.hole)
+    creative = resize(emptied, side)
+    creative[shown] = layers.overlay.put_over(creative[shown])
+    return creative
+
+
+def scale(pixels: Pixels, side: int) -> tuple[int, int]:
+    """Height and width with the same proportions, the longer one being `side`."""
+    height, width = pixels.shape[:2]
+    return round(side * height / max(height, width)), round(side * width / max(height, width))
+
+
+def find_square(height: int, width: int) -> tuple[slice, slice]:
+    """The largest square in the middle: rows and columns."""
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return slice(top, top + side), slice(left, left + side)
 
 
 def resize(pixels: Pixels, side: int) -> Pixels:
-    if pixels.shape[0] == side:
+    """The picture with `side` as its longest side."""
+    height, width = scale(pixels, side)
+    if pixels.shape[:2] == (height, width):
         return pixels
-    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
+    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def fill(pixels: Pixels, hole: NDArray[np.bool_]) -> Pixels:
-    """Fills the hole [S, S] with what is around it, the nearest first, S a power of two.
+    """Fills the hole [S, S] with what is around it, the nearest first.
 
     Pull-push (Gortler et al., The Lumigraph, 1996, section 3.4).
     """
+    side = len(pixels)
+    room = (1 << (side - 1).bit_length()) - side  # its halves must be whole: nothing is known there
     known = np.where(hole, 0.0, 1.0).astype(np.float32)[..., None]
-    filled = pull_push(pixels * known, known)
+    around = ((0, room), (0, room), (0, 0))
+    filled = pull_push(np.pad(pixels * known, around), np.pad(known, around))[:side, :side]
     return np.where(hole[..., None], np.clip(np.rint(filled), 0, 255), pixels).astype(np.uint8)
 
 

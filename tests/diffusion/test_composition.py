@@ -12,6 +12,7 @@ from diffusion.composition import (
     contact_shadow,
     crop_to_product,
     place,
+    place_in,
     to_linear,
     to_srgb,
 )
@@ -208,3 +209,15 @@ def test_the_flood_follows_a_winding_corridor():
     is_open[2:5, 2:5] = False
     is_open[3, 3] = True
     assert not flood_from_border(is_open)[3, 3]
+
+
+@pytest.mark.parametrize(("width", "height"), [(100, 60), (60, 100), (80, 80)])
+def test_in_a_frame_of_other_proportions_the_square_is_in_the_middle(width, height):
+    rgb, alpha = place_in(box(60, 30), width, height)
+    assert rgb.shape == (height, width, 3) and alpha.shape == (height, width)
+    side = min(width, height)
+    top, left = (height - side) // 2, (width - side) // 2
+    inner = (slice(top, top + side), slice(left, left + side))
+    alone_rgb, alone_alpha = place(box(60, 30), side)
+    assert np.array_equal(rgb[inner], alone_rgb) and np.array_equal(alpha[inner], alone_alpha)
+    assert alpha.sum() == alone_alpha.sum(), "and nothing around it"

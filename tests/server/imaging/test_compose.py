@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffusion.composition import place
+from diffusion.composition import place, place_in
 from server.core import Mode
 from server.imaging.compose import compose, fill, resize
 from server.imaging.layers import widen
@@ -131,3 +131,27 @@ def test_resizing_to_the_same_side_changes_nothing():
     generated = draw_generated(32)
     assert resize(generated, 32) is generated
     assert (resize(plain((7, 8, 9), 32), 100) == (7, 8, 9)).all()
+
+
+@pytest.mark.parametrize("size", [(96, 160), (160, 96), (72, 200)])
+def test_in_a_picture_of_other_proportions_the_product_stands_in_the_middle(size):
+    height, width = size
+    generated = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    cutout = draw_cutout()
+    creative = compose(generated, cutout, 2 * max(size), Mode.PRESERVE)
+    assert creative.shape == (2 * height, 2 * width, 3)
+    rgb, alpha = place_in(cutout, 2 * width, 2 * height)
+    assert (alpha == 1).sum() > 0.05 * alpha.size
+    assert np.array_equal(creative[alpha == 1], rgb[alpha == 1])
+    far = np.abs(creative.astype(int) - resize(generated, 2 * max(size))).max(axis=(1, 2))
+    assert far[0] == far[-1] == 0 or height == min(size), "beyond the square nothing changes"
+    assert compose(generated, cutout, 64, Mode.RESTYLE).shape == resize(generated, 64).shape
+
+
+@pytest.mark.parametrize("side", [24, 72, 100])
+def test_a_hole_is_filled_in_squares_of_any_side(side):
+    generated = plain((10, 200, 30), side)
+    hole = np.zeros((side, side), bool)
+    hole[side // 3 :, side // 4 : -2] = True
+    generated[hole] = (255, 0, 255)
+    assert np.abs(fill(generated, hole).astype(int) - (10, 200, 30)).max() <= 1
