@@ -32,11 +32,11 @@ from benchmarks.load import Kind
 from benchmarks.measurement import Options, Report, parse_options
 from diffusion.checkpoint import DEFAULT_CHECKPOINT, FAST_CHECKPOINT
 from diffusion.guidance import Guidance
+from diffusion.image_model import Preset
 from diffusion.model import ProductDiffusion
 from diffusion.walks import Segment
 from features.simulate import WORLD
-from server.commands.building import warm_request
-from server.rows import Defaults
+from server.commands.workshop import warm_request
 from server.sampling.cores import take_cores
 from server.sampling.engine import Engine, EngineLimits
 from server.sampling.row import RowRequest
@@ -44,7 +44,7 @@ from server.sampling.row import RowRequest
 NUM_OPEN = 32
 """Images under way at a saturated engine or server."""
 
-DEFAULTS = Defaults()
+PRESET = Preset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ FULL = Size(
     5,
     7,
     32,
-    DEFAULTS.num_steps,
+    PRESET.num_steps,
     (8, 24),
     500,
     192,
@@ -104,8 +104,8 @@ async def measure(report: Report, size: Size, folder: Path) -> None:
         with running_bare(DEFAULT_CHECKPOINT) as bare:
             async with serving(model, folder, part, size.num_steps) as served:
                 await measure_efficiency(report, crowd, engine, bare, served, size)
-                served.num_steps = DEFAULTS.num_steps
-                row = make_row(crowd, 0, DEFAULTS.num_steps)
+                served.num_steps = PRESET.num_steps
+                row = make_row(crowd, 0, PRESET.num_steps)
                 await measure_latency(report, served, bare, row, size.latency)
         await measure_sparing(report, crowd, engine, size)
 
@@ -176,7 +176,7 @@ async def measure_few_steps(report: Report, crowd: Crowd, size: Size) -> None:
         return
     model = crowd.model
     fast = ProductDiffusion.load_student(FAST_CHECKPOINT, model)
-    steps = {model: DEFAULTS.num_steps, fast: DEFAULTS.num_fast_steps}
+    steps = {each: each.preset.num_steps for each in (model, fast)}
     numbers = itertools.count()  # no image twice: its walk would be found again
     rates: dict[ProductDiffusion, list[float]] = {model: [], fast: []}
     with running_engine([model, fast], [warm_request(model), warm_request(fast)]) as engine:

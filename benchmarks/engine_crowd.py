@@ -24,6 +24,7 @@ from diffusion.evaluation.study import (
 )
 from diffusion.fusion import ProductCondition, ShopperCondition
 from diffusion.guidance import Guidance
+from diffusion.image_model import Preset
 from diffusion.model import ProductDiffusion
 from diffusion.samplers import SAMPLERS
 from diffusion.walks import Rules
@@ -32,12 +33,12 @@ from server.core import Pixels
 from server.rows import Defaults
 from server.sampling.row import RowRequest
 
-DEFAULTS = Defaults()
+DEFAULTS, PRESET = Defaults(), Preset()
 TASK = "preserve"
 PLAIN = Rules()
 """Everything known at every sigma, and nothing to share."""
 
-USUAL = Guidance(DEFAULTS.product_scale, DEFAULTS.strength * DEFAULTS.max_shopper_scale)
+USUAL = Guidance(PRESET.product_scale, DEFAULTS.strength * PRESET.max_shopper_scale)
 REUSE = DEFAULTS.max_reuse_error
 
 
@@ -103,7 +104,7 @@ class Crowd:
     def ask(
         self,
         pair: Pair,
-        num_steps: int = DEFAULTS.num_steps,
+        num_steps: int = PRESET.num_steps,
         *,
         rules: Rules | None = None,
         max_reuse_error: float = 0.0,

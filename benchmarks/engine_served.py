@@ -58,7 +58,8 @@ async def serving(
     # Told where its features are, it does not fill the store with the whole embedded world.
     store = {"type": "sqlite", "path": str(config.folder / "online.db")}
     command = [sys.executable, "-m", "server", "serve", "--server.port", "0"]
-    command += ["--server.metrics_port", "0", "--features.online_store", json.dumps(store)]
+    command += ["--server.admin_port", "0", "--server.metrics_port", "0"]
+    command += ["--features.online_store", json.dumps(store)]
     lines = (shop / "products.jsonl").read_text("utf-8").splitlines()
     products = [str(json.loads(line)["product_id"]) for line in lines]
     with running_server(command, config.home, folder / "server.log", lambda: None) as ports:

@@ -18,6 +18,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 
 from diffusion.denoiser import Conditions, NoiseDenoiser
+from diffusion.guidance import combine
 from diffusion.samplers import karras_sigmas, plan_euler
 from diffusion.walks import Segment, Term
 from server.core import Pixels
@@ -124,6 +125,11 @@ class UNetModel:
     @torch.inference_mode()
     def denoise(self, x: Tensor, sigma: Tensor, cond: Conditions) -> Tensor:
         return self._denoiser(x, sigma, cond)
+
+    def combine(
+        self, predicted: Tensor, weight: Tensor, owner: Tensor, x: Tensor, sigma: Tensor
+    ) -> Tensor:
+        return combine(predicted, weight, owner, x, sigma)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Pixels:

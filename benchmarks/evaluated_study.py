@@ -204,9 +204,11 @@ def prepare(folders: Folders, effort: Effort) -> Study:
         models[BASELINE] = ConditionalGan.load(folders.baseline, main.encoders)
     world = open_world(main.encoders, folders.world)
     audience = SimulatedAudience(world, main.encoders, effort.shoppers, effort.creatives, SEED)
-    defaults = Defaults()
     settings = Settings(
-        defaults.num_steps, defaults.strength, defaults.max_shopper_scale, steps=effort.steps
+        main.preset.num_steps,
+        Defaults().strength,
+        main.preset.max_shopper_scale,
+        steps=effort.steps,
     )
     arms = plan_study(audience, world.shop, effort.study, settings, SEED)
     known = {t.shopper for arm in arms.values() for t in arm if t.given == "oracle"}

@@ -7,6 +7,7 @@ grown into a picture by transposed convolutions: one step, behind the interface 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -19,8 +20,10 @@ from torch.nn import functional as F
 
 from diffusion.checkpoint import CheckpointUnusable, digest_folder
 from diffusion.denoiser import Conditions, per_row
+from diffusion.embedded import EmbeddedModel
 from diffusion.encoders import Encoders
 from diffusion.fusion import ProductCondition, Vector
+from diffusion.image_model import Preset
 from diffusion.model import Pixels, load_network
 from diffusion.transformer import TASKS
 from diffusion.walks import Rules
@@ -108,7 +111,7 @@ class GanGenerator(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return torch.tanh(self.paint(h)).to(z.dtype)
 
 
-class ConditionalGan:
+class ConditionalGan(EmbeddedModel):
     """What the sampling engine needs of a model family: `diffusion.model.ProductDiffusion`'s twin.
 
     Its latents are pixels, [rows, 3, 128, 128], and its one step answers with the picture itself.
@@ -118,9 +121,11 @@ class ConditionalGan:
     def __init__(self, network: GanGenerator, encoders: Encoders, name: str, digest: str) -> None:
         self.network = network.eval().requires_grad_(False).to(encoders.device)
         self.encoders, self.name, self.digest = encoders, name, digest
-        self.rules = Rules()
+        self.rules, self.preset = Rules(), Preset()
         self.pixel_side: int = network.side
         self.latent_shape: tuple[int, ...] = (3, network.side, network.side)
+        self.sizes: Sequence[tuple[int, int]] = ((network.side, network.side),)
+        self.embedding_width = encoders.width
 
     @classmethod
     def load(
@@ -148,7 +153,7 @@ class ConditionalGan:
     def device(self) -> torch.device:
         return self.encoders.device
 
-    def sigmas(self, num_steps: int) -> list[float]:
+    def sigmas(self, num_steps: int, name: str | None = None) -> list[float]:
         """One step, however many are asked for: a plan of it ends in the prediction exactly."""
         return [1.0, 0.0]
 

@@ -11,6 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+import torch
+from torch import Tensor
+
 
 class Given(Enum):
     """What a forward row is given to know."""
@@ -61,3 +64,13 @@ class Guidance:
 
 def _drop_vanishing(*weights: tuple[Given, float]) -> Weights:
     return tuple((given, weight) for given, weight in weights if weight != 0.0)
+
+
+def combine(predicted: Tensor, weight: Tensor, owner: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
+    """Predictions of guidance's rows [terms, ...], weighed [terms], become one of each image.
+
+    `owner` [terms] says which image [rows, ...] of `x` a term belongs to; `sigma` [terms] is its
+    noise level, of which a sum by itself has no need.
+    """
+    weighed = weight.reshape(-1, *(1,) * (predicted.dim() - 1)) * predicted
+    return torch.zeros_like(x).index_add_(0, owner, weighed)

@@ -21,8 +21,10 @@ from diffusion.autoencoder import Autoencoder
 from diffusion.checkpoint import CheckpointUnusable, digest_folder
 from diffusion.composition import place_on_white
 from diffusion.denoiser import Conditions, FlowDenoiser
+from diffusion.embedded import EmbeddedModel
 from diffusion.encoders import Encoders, to_pixels
 from diffusion.fusion import ProductCondition, Vector
+from diffusion.image_model import Preset
 from diffusion.samplers import flow_sigmas, karras_sigmas
 from diffusion.taste_buckets import TasteBuckets
 from diffusion.transformer import ProductTransformer
@@ -39,10 +41,13 @@ PARTS = {
 BORROWED = "encoders_digest"
 """In a student's card: of whose embeddings it was taught."""
 
+NUM_FAST_STEPS = 4
+"""Of a student that does not say how many it was distilled for."""
+
 UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
-class ProductDiffusion:
+class ProductDiffusion(EmbeddedModel):
     """What the sampling engine needs of a model family, for the embedded default.
 
     Latents are [rows, 16, 16, 16] for pictures of 128 px; `denoise` has the one signature of
@@ -63,10 +68,12 @@ class ProductDiffusion:
         self.autoencoder = autoencoder.eval().requires_grad_(False).to(device)
         self.transformer = transformer.eval().requires_grad_(False).to(device)
         self.encoders, self.name, self.digest = encoders, name, digest
-        self.rules, self.shift = rules or Rules(), shift
+        self.rules, self.shift, self.preset = rules or Rules(), shift, Preset()
         side = transformer.config.latent_side
         self.latent_shape: tuple[int, ...] = (transformer.config.latent_channels, side, side)
         self.pixel_side = 8 * side
+        self.sizes: Sequence[tuple[int, int]] = ((self.pixel_side, self.pixel_side),)
+        self.embedding_width = encoders.width
         self._denoiser = FlowDenoiser(self.transformer)
 
     @classmethod
@@ -99,7 +106,7 @@ class ProductDiffusion:
             if index[BORROWED] != teacher.encoders.digest:
                 raise ValueError(f"taught with encoders {index[BORROWED]}, not with {teacher.name}")
             digests = f"{digest_folder(folder)} {teacher.digest}"
-            return cls(
+            student = cls(
                 teacher.autoencoder,
                 load_network(ProductTransformer, folder / "transformer", dtype),
                 teacher.encoders,
@@ -108,6 +115,8 @@ class ProductDiffusion:
                 read_rules(index, folder),
                 index.get("shift", 1.0),
             )
+            student.preset = Preset(num_steps=index.get("steps", NUM_FAST_STEPS))
+            return student
         except UNREADABLE as error:
             raise CheckpointUnusable(f"{folder} is no student of this model: {error}") from error
 

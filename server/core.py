@@ -25,6 +25,8 @@ class SamplerName(Enum):
     EULER = "euler"
     HEUN = "heun"
     DPMPP_2M = "dpmpp_2m"
+    EULER_ANCESTRAL = "euler_ancestral"
+    LCM = "lcm"
 
 
 class Sigmas(Enum):
@@ -93,6 +95,7 @@ class OutputSpec:
     format: ImageFormat = ImageFormat.PNG
     quality: int = 90
     longest_side: int = 512
+    aspect_ratio: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class ImageRequest:
 
     `None` stands for the server's default wherever zero is a value. `deadline_s` is a point on the
     monotonic clock; `strength` runs from 0 to 1 and is mapped onto the capped shopper scale.
-    `sigmas` of None are the model's own. In a slate products share one seed.
+    `sigmas` and `sampler` of None are the model's own. In a slate products share one seed.
     """
 
     product: str | InlineProduct
@@ -112,7 +115,7 @@ class ImageRequest:
     num_images: int = 1
     seed: int | None = None
     steps: int | None = None
-    sampler: SamplerName = SamplerName.EULER
+    sampler: SamplerName | None = None
     product_scale: float | None = None
     strength: float | None = None
     output: OutputSpec = field(default_factory=OutputSpec)
@@ -124,6 +127,7 @@ class ImageRequest:
     sigmas: Sigmas | None = None
     reuse_predictions: bool = False
     is_slate: bool = False
+    style: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,8 @@ class ImageResult:
     degradation: Degradation = Degradation.NONE
     num_forward_rows: int = 0
     num_shared_steps: int = 0
+    warnings: tuple[str, ...] = ()
+    style: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
-from diffusion.model import ProductDiffusion
+from diffusion.encoders import Encoders
+from diffusion.image_model import ImageModel
 from features.records import Product, Products, Shopper
 from server.core import (
     QUALITY,
@@ -25,6 +27,7 @@ from server.core import (
     ModelCard,
     OutputSpec,
     Pixels,
+    SamplerName,
     Source,
 )
 from server.errors import DeadlineExceeded, InvalidRequest, Overloaded, Unavailable, Violation
@@ -35,7 +38,8 @@ from server.nearest import NearestTaste
 from server.news import Listener, News
 from server.personalization import Taste, decide
 from server.products import PreparedProduct, ProductShelf
-from server.rows import Defaults, find_steps, may_degrade, plan_rows, point
+from server.revision import Revision
+from server.rows import Defaults, choose_style, find_steps, may_degrade, plan_rows, point
 from server.sampling.router import Router
 from server.sampling.row import RowRequest
 from server.stopwatch import Stopwatch
@@ -52,6 +56,13 @@ class Reader(Protocol):
     async def read(
         self, user_id: str | None, product_ids: Sequence[str], *, timeout_s: float
     ) -> tuple[Shopper | None, Products]: ...
+
+
+class Models(Protocol):
+    """What the pipeline asks of server/models.py."""
+
+    def lease(self, name: str = "") -> AbstractContextManager[Revision]:
+        """The revision of a model that serves now, held for as long as one request takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +84,17 @@ class Pipeline:
     def __init__(
         self,
         reader: Reader,
-        models: Mapping[str, ProductDiffusion],
+        models: Models,
+        encoders: Encoders,
         router: Router,
         workers: Executor,
         defaults: Defaults | None = None,
     ) -> None:
-        """`models` by the names that requests call them; their encoders are the same."""
+        """`encoders` are those that the features were made with."""
         self._reader, self._models, self._router = reader, models, router
+        self._encoders = encoders
         self._workers, self._defaults = workers, defaults or Defaults()
-        self._shelf = ProductShelf(models[QUALITY])
+        self._shelves: WeakKeyDictionary[ImageModel, ProductShelf] = WeakKeyDictionary()
         self._nearest = NearestTaste(self._defaults.nearest_bytes)
 
     async def generate(
@@ -91,20 +104,26 @@ class Pipeline:
 
         Raises server.errors.EtalageError, features.records.ProductUnknown or FeaturesUnavailable.
         """
+        with self._models.lease(request.model) as revision:
+            return await self._walk(request, revision.model(), on_event)
+
+    async def _walk(
+        self, request: ImageRequest, model: ImageModel, on_event: Listener | None
+    ) -> ImageResult:
         watch = Stopwatch()
-        model = self._models[request.model or QUALITY]
         assignment = assign(request, self._defaults.strength)
         with watch.stage("read"):
             taste, features = await self._read(request, assignment)
         with watch.stage("fuse"):
-            product = await self._prepare(request, features)
-            rows = plan_rows(request, assignment, taste, product, model, self._defaults)
+            product = await self._prepare(request, model, features)
+            style = await self._load_style(request, model, taste)
+            plan = partial(
+                plan_rows, request, assignment, taste, product, model, self._defaults, style
+            )
+            rows = await self._run(plan) if model.is_planning_slow else plan()
         sampled = None
         if assignment.arm is not Arm.ORIGINAL:
             try:
-                plan = partial(
-                    plan_rows, request, assignment, taste, product, model, self._defaults
-                )
                 sampled = await self._sample(request, model, rows, plan, watch, on_event)
             except (DeadlineExceeded, Overloaded):
                 if not may_degrade(request):
@@ -140,32 +159,45 @@ class Pipeline:
             raise found
         return taste, found
 
-    async def _prepare(self, request: ImageRequest, features: Product | None) -> PreparedProduct:
+    async def _prepare(
+        self, request: ImageRequest, model: ImageModel, features: Product | None
+    ) -> PreparedProduct:
+        if (shelf := self._shelves.get(model)) is None:
+            shelf = self._shelves[model] = ProductShelf(model, self._encoders)
+        ratio = request.output.aspect_ratio
         try:
             if features is not None:
-                if (found := self._shelf.find(features, request.locale)) is not None:
+                if (found := shelf.find(features, request.locale, ratio)) is not None:
                     return found
-                return await self._run(self._shelf.prepare, features, request.locale)
+                return await self._run(shelf.prepare, features, request.locale, ratio)
             assert isinstance(request.product, InlineProduct)
-            return await self._run(self._shelf.prepare_inline, request.product)
+            return await self._run(shelf.prepare_inline, request.product, ratio)
         except ValueError as error:
             if features is not None:
                 raise Unavailable("its packshot can't be read", "PACKSHOT_UNAVAILABLE") from error
             raise InvalidRequest(Violation("inline_product.packshot", str(error))) from error
 
+    async def _load_style(self, request: ImageRequest, model: ImageModel, taste: Taste) -> object:
+        if not (name := choose_style(request, taste, model)):
+            return None
+        if name not in model.styles:
+            known = ", ".join(model.styles) or "it has none"
+            raise InvalidRequest(Violation("style", f"{name[:40]!r} is no style of it: {known}"))
+        return await self._run(model.load_style, name)
+
     async def _sample(
         self,
         request: ImageRequest,
-        model: ProductDiffusion,
+        model: ImageModel,
         rows: Sequence[RowRequest],
-        plan: Callable[[int], Sequence[RowRequest]],
+        plan: Callable[..., Sequence[RowRequest]],
         watch: Stopwatch,
         on_event: Listener | None,
     ) -> Sampled:
         """Raises Overloaded or DeadlineExceeded where the deadline can't be, or was not, met."""
         num_steps = find_steps(rows, request, self._router, self._defaults)
         if num_steps < rows[0].plan[-1].step:
-            rows = plan(num_steps)
+            rows = plan(num_steps=num_steps)
         with ExitStack() as stack:
             news = None
             if on_event is not None:
@@ -207,8 +239,8 @@ class Pipeline:
         """What two answers must agree on, but for the shopper; None for what is not kept."""
         if not isinstance(request.product, str):
             return None
-        model = request.model or QUALITY
-        return product.condition.digest, request.mode, request.output, request.num_images, model
+        asked = request.mode, request.output, request.num_images, request.style
+        return product.condition.digest, request.model or QUALITY, *asked
 
     async def _compose(
         self, request: ImageRequest, product: PreparedProduct, sampled: Sampled | None
@@ -234,7 +266,7 @@ class Pipeline:
         request: ImageRequest,
         assignment: Assignment,
         taste: Taste,
-        model: ProductDiffusion,
+        model: ImageModel,
         rows: Sequence[RowRequest],
         sampled: Sampled | None,
         images: Sequence[EncodedImage],
@@ -260,11 +292,13 @@ class Pipeline:
             packshot,
             source=Source.GENERATED,
             model=ModelCard(model.name, model.digest),
-            sampler=request.sampler,
+            sampler=request.sampler or SamplerName(model.preset.sampler),
             steps=sampled.num_steps,
             degradation=Degradation.NONE if is_whole else Degradation.FEWER_STEPS,
             num_forward_rows=sampled.num_forward_rows,
             num_shared_steps=sampled.num_shared_steps,
+            warnings=rows[0].warnings,
+            style=choose_style(request, taste, model),
         )
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:

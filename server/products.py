@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from diffusion.cutout import cut_out
-from diffusion.fusion import ProductCondition
-from diffusion.model import ProductDiffusion
+from diffusion.encoders import Encoders
+from diffusion.image_model import ImageModel, ProductFacts
 from features.packshots import open_packshot, show_product
 from features.records import Product
 from server.core import InlineProduct
@@ -25,11 +26,12 @@ DEFAULT_LANGUAGE = "en"
 
 @dataclass(frozen=True, slots=True)
 class PreparedProduct:
-    """`cutout` is uint8 RGBA [H, W, 4] at the packshot's own size."""
+    """`cutout` is uint8 RGBA [H, W, 4] at the packshot's own size; `condition` is the product as
+    one model is shown it."""
 
     name: str
     cutout: NDArray[np.uint8]
-    condition: ProductCondition
+    condition: Any
 
 
 def choose_title(titles: Mapping[str, str], locale: str) -> tuple[str, str]:
@@ -47,58 +49,59 @@ def choose_title(titles: Mapping[str, str], locale: str) -> tuple[str, str]:
 
 
 class ProductShelf:
-    """Prepares products and keeps the last `capacity`; callable from several threads.
+    """Prepares products for one model and keeps the last `capacity`; callable from several threads.
 
-    Raises features.packshots.PackshotUnusable where a packshot can't be read.
+    `encoders` made the features of products. Raises features.packshots.PackshotUnusable where a
+    packshot can't be read.
     """
 
-    def __init__(self, model: ProductDiffusion, capacity: int = 512) -> None:
-        self._model, self._capacity = model, capacity
-        self._kept: OrderedDict[tuple[str, ...], PreparedProduct] = OrderedDict()
+    def __init__(self, model: ImageModel, encoders: Encoders, capacity: int = 512) -> None:
+        self._model, self._encoders, self._capacity = model, encoders, capacity
+        self._kept: OrderedDict[Hashable, PreparedProduct] = OrderedDict()
         self._lock = Lock()
 
-    def find(self, product: Product, locale: str) -> PreparedProduct | None:
+    def find(
+        self, product: Product, locale: str, aspect_ratio: float = 1.0
+    ) -> PreparedProduct | None:
         """What is kept of a product: takes microseconds, and no thread."""
-        key = name(product, locale)
+        key = name(product, locale), aspect_ratio
         with self._lock:
             if (found := self._kept.get(key)) is not None:
                 self._kept.move_to_end(key)
             return found
 
-    def prepare(self, product: Product, locale: str) -> PreparedProduct:
+    def prepare(self, product: Product, locale: str, aspect_ratio: float = 1.0) -> PreparedProduct:
         """A product of the feature store, told in the language of `locale`."""
-        if (found := self.find(product, locale)) is not None:
+        if (found := self.find(product, locale, aspect_ratio)) is not None:
             return found
         language, title = choose_title(product.titles, locale)
-        made = self._from_store(product, language, title)
+        facts = self._tell(product, language, title)
+        condition = self._model.prepare(facts, aspect_ratio)
+        made = PreparedProduct(product.product_id, facts.cutout, condition)
         with self._lock:
-            self._kept[name(product, locale)] = made
+            self._kept[name(product, locale), aspect_ratio] = made
             while len(self._kept) > self._capacity:
                 self._kept.popitem(last=False)
         return made
 
-    def prepare_inline(self, product: InlineProduct) -> PreparedProduct:
+    def prepare_inline(self, product: InlineProduct, aspect_ratio: float = 1.0) -> PreparedProduct:
         """A product that the request brought along; it is not kept."""
         cutout = cut_out(Image.open(io.BytesIO(product.packshot)))
         facts = [product.title, *(f"{k} {v}" for k, v in sorted(product.attributes.items()))]
-        encoders = self._model.encoders
-        return PreparedProduct(
-            product.title,
+        told = ProductFacts(
             cutout,
-            self._model.prepare_product(
-                cutout,
-                encoders.encode_images(show_product(cutout)[None])[0],
-                encoders.encode_texts([", ".join(facts)])[0],
-            ),
+            product.title,
+            self._encoders.encode_images(show_product(cutout)[None])[0],
+            self._encoders.encode_texts([", ".join(facts)])[0],
         )
+        return PreparedProduct(product.title, cutout, self._model.prepare(told, aspect_ratio))
 
-    def _from_store(self, product: Product, language: str, title: str) -> PreparedProduct:
+    def _tell(self, product: Product, language: str, title: str) -> ProductFacts:
         cutout = open_packshot(product.packshot)
         told = product.text_embedding
         if language != DEFAULT_LANGUAGE:
-            told = self._model.encoders.encode_texts([title])[0]
-        condition = self._model.prepare_product(cutout, product.image_embedding, told)
-        return PreparedProduct(product.product_id, cutout, condition)
+            told = self._encoders.encode_texts([title])[0]
+        return ProductFacts(cutout, title, product.image_embedding, told)
 
 
 def name(product: Product, locale: str) -> tuple[str, ...]:

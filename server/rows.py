@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diffusion.fusion import ShopperCondition, Vector
-from diffusion.guidance import Guidance
-from diffusion.model import ProductDiffusion
+from diffusion.fusion import Vector
+from diffusion.image_model import ImageModel, ShopperFacts, Wish
 from diffusion.noise import MAX_SEED, derive_seed
-from diffusion.samplers import SAMPLERS
-from server.core import FAST, Arm, DeadlinePolicy, ImageRequest
+from server.core import Arm, DeadlinePolicy, ImageRequest
 from server.errors import DeadlineExceeded, Overloaded
 from server.experiments import Assignment
 from server.personalization import Taste
@@ -29,15 +27,10 @@ MIN_WAIT_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a request that says nothing gets, and what nobody gets more of."""
+    """What a request that says nothing gets whatever its model, and what nobody gets more of."""
 
-    num_steps: int = 20
-    num_fast_steps: int = 4
-    """Of the few-step student."""
     min_steps: int = 4
-    product_scale: float = 1.0
     strength: float = 0.5
-    max_shopper_scale: float = 2.0
     max_reuse_error: float = 0.08
     nearest_bytes: int = 64 * 1024 * 1024
     """Of finished creatives, kept to meet deadlines with."""
@@ -45,35 +38,34 @@ class Defaults:
     finish_s: float = 0.035
     """Kept back from the deadline for decoding, composing and encoding, once and for each image."""
 
-    def num_steps_of(self, model: str) -> int:
-        return self.num_fast_steps if model == FAST else self.num_steps
-
 
 def plan_rows(
     request: ImageRequest,
     assignment: Assignment,
     taste: Taste,
     product: PreparedProduct,
-    model: ProductDiffusion,
+    model: ImageModel,
     defaults: Defaults,
+    style: object = None,
     num_steps: int | None = None,
 ) -> list[RowRequest]:
     """The rows of one request, of as many steps as it asks for unless `num_steps` says otherwise.
 
-    The seeds of a generic image know nothing of who asked for it, or why it is generic.
+    The seeds of a generic image know nothing of who asked for it, or why it is generic. `style` is
+    what the model loaded under that name.
     """
-    arm, shopper_scale, shopper = Arm.GENERIC, 0.0, None
-    if taste.shopper is not None:
-        arm, shopper_scale = Arm.PERSONALIZED, assignment.strength * defaults.max_shopper_scale
-        shopper = know_shopper(taste, product, model)
-    product_scale = defaults.product_scale
-    if request.product_scale is not None:
-        product_scale = request.product_scale
-    if num_steps is None:
-        num_steps = request.steps or defaults.num_steps_of(request.model)
-    sigmas = model.sigmas(num_steps, request.sigmas and request.sigmas.value)
-    plan = SAMPLERS[request.sampler.value](sigmas)
-    guidance = Guidance(product_scale, shopper_scale)
+    shopper = know_shopper(taste, product)
+    arm = Arm.GENERIC if taste.shopper is None else Arm.PERSONALIZED
+    wish = Wish(
+        request.mode.value,
+        request.sampler and request.sampler.value,
+        num_steps or request.steps,
+        request.sigmas and request.sigmas.value,
+        request.product_scale,
+        assignment.strength,
+        style,
+        1.0 if request.style else assignment.strength,
+    )
     deadline_s = None
     if request.deadline_s is not None:
         deadline_s = request.deadline_s - (1 + request.num_images) * defaults.finish_s
@@ -81,15 +73,32 @@ def plan_rows(
     rows = []
     for number in range(request.num_images):
         seed = choose_seed(request, product, arm, number)
-        mode = request.mode.value
-        walk = model.rules.plan(product.condition, shopper, mode, guidance, plan, seed)
-        rows.append(RowRequest(model.name, seed, plan, walk, deadline_s, max_reuse_error))
+        route = model.plan(product.condition, shopper, wish, seed)
+        rows.append(
+            RowRequest(
+                model.name,
+                seed,
+                route.plan,
+                route.walk,
+                deadline_s,
+                max_reuse_error,
+                route.shape,
+                route.noise_scale,
+                route.image,
+                route.warnings,
+            )
+        )
     return rows
 
 
-def know_shopper(
-    taste: Taste, product: PreparedProduct, model: ProductDiffusion
-) -> ShopperCondition | None:
+def choose_style(request: ImageRequest, taste: Taste, model: ImageModel) -> str:
+    """The one that is asked for, or the one for the shopper; empty for none."""
+    if request.style or taste.shopper is None:
+        return request.style
+    return model.choose_style(taste.shopper.interests)
+
+
+def know_shopper(taste: Taste, product: PreparedProduct) -> ShopperFacts | None:
     """Who they are when shown this product, and which taste they have when shown none."""
     if taste.shopper is None:
         return None
@@ -97,7 +106,7 @@ def know_shopper(
     direction = point(taste, product)
     if vector is None or direction is None:
         return None
-    return model.rules.know(vector, direction)
+    return ShopperFacts(vector, direction, taste.shopper.interests)
 
 
 def point(taste: Taste, product: PreparedProduct) -> Vector | None:

@@ -37,6 +37,8 @@ _SAMPLERS = {
     pb.SAMPLER_EULER: SamplerName.EULER,
     pb.SAMPLER_HEUN: SamplerName.HEUN,
     pb.SAMPLER_DPMPP_2M: SamplerName.DPMPP_2M,
+    pb.SAMPLER_EULER_ANCESTRAL: SamplerName.EULER_ANCESTRAL,
+    pb.SAMPLER_LCM: SamplerName.LCM,
 }
 _SIGMAS = {pb.SIGMAS_UNIFORM: Sigmas.UNIFORM, pb.SIGMAS_KARRAS: Sigmas.KARRAS}
 _FORMATS = {
@@ -67,10 +69,9 @@ def request_from_proto(
     request: pb.GenerateImageRequest,
     *,
     deadline_s: float | None,
-    sampler: SamplerName = SamplerName.EULER,
     preview_side: int = 0,
 ) -> ImageRequest:
-    """`deadline_s` is on the monotonic clock; `sampler` is that of a request that names none."""
+    """`deadline_s` is on the monotonic clock."""
     return ImageRequest(
         product=_product(request),
         user_id=request.user_id,
@@ -80,7 +81,7 @@ def request_from_proto(
         num_images=_optional(request, "num_images", 1),
         seed=_optional(request, "seed"),
         steps=_optional(request, "steps"),
-        sampler=_SAMPLERS.get(request.sampler, sampler),
+        sampler=_SAMPLERS.get(request.sampler),
         product_scale=_optional(request.guidance, "product_scale"),
         strength=_optional(request.guidance, "strength"),
         output=_output(request.output),
@@ -91,14 +92,15 @@ def request_from_proto(
         model=request.model,
         sigmas=_SIGMAS.get(request.sigmas),
         reuse_predictions=request.reuse_predictions,
+        style=request.style,
     )
 
 
 def slate_from_proto(
-    slate: pb.GenerateSlateRequest, *, deadline_s: float | None, sampler: SamplerName
+    slate: pb.GenerateSlateRequest, *, deadline_s: float | None
 ) -> Iterator[ImageRequest]:
     """One request for each product, in the order of their ranks."""
-    shared = request_from_proto(slate.template, deadline_s=deadline_s, sampler=sampler)
+    shared = request_from_proto(slate.template, deadline_s=deadline_s)
     for product_id in slate.product_ids:
         yield dataclasses.replace(
             shared, product=product_id, request_id=slate.request_id, is_slate=True
@@ -120,6 +122,8 @@ def result_to_proto(result: ImageResult, request_id: str) -> pb.GenerateImageRes
         degradation=_DEGRADATIONS[result.degradation],
         num_forward_rows=result.num_forward_rows,
         num_shared_steps=result.num_shared_steps,
+        warnings=result.warnings,
+        style=result.style,
     )
     if result.model is not None:
         response.model.CopyFrom(pb.Model(name=result.model.name, digest=result.model.digest))
@@ -167,6 +171,7 @@ def _output(output: pb.OutputSpec) -> OutputSpec:
         format=_FORMATS.get(output.format, default.format),
         quality=_optional(output, "quality", default.quality),
         longest_side=_optional(output, "longest_side", default.longest_side),
+        aspect_ratio=_optional(output, "aspect_ratio", default.aspect_ratio),
     )
 
 

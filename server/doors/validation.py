@@ -122,11 +122,13 @@ def _check_options(request: pb.GenerateImageRequest, at: str, is_slate: bool = F
         yield from _check_number(request, "num_images", 1, MAX_IMAGES, at)
     yield from _check_number(request, "steps", 1, MAX_STEPS, at)
     yield from _check_seed(request, at)
-    yield from _check_number(request.guidance, "product_scale", 0, 4, f"{at}guidance.")
+    yield from _check_number(request.guidance, "product_scale", 0, 30, f"{at}guidance.")
     yield from _check_number(request.guidance, "strength", 0, 1, f"{at}guidance.")
     yield from _check_enum(request.output, "format", f"{at}output.")
     yield from _check_number(request.output, "quality", 1, 100, f"{at}output.")
     yield from _check_number(request.output, "longest_side", 32, 2048, f"{at}output.")
+    yield from _check_number(request.output, "aspect_ratio", 0.25, 4, f"{at}output.")
+    yield from _check_text(request.style, MAX_ID, f"{at}style")
     arms = [arm.value for arm in Arm]
     if request.HasField("experiment") and request.experiment.arm not in arms:
         text = f"{request.experiment.arm[:40]!r} is none of {', '.join(arms)}"
@@ -151,7 +153,7 @@ def _check_text(text: str, max_characters: int, field: str) -> Violations:
 
 
 def _check_number(
-    message: Message, name: str, lowest: int, highest: int, at: str = ""
+    message: Message, name: str, lowest: float, highest: float, at: str = ""
 ) -> Violations:
     field = message.DESCRIPTOR.fields_by_name[name]
     if field.has_presence and not message.HasField(name):

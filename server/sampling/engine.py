@@ -11,7 +11,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +30,7 @@ from server.sampling.reuse import may_reuse, reuse
 from server.sampling.row import Row, RowRequest, State, Ticket
 from server.sampling.scheduler import Scheduler, find_urgency
 from server.sampling.sharing import SharedWalks
-from server.sampling.warming import check_places, warm
+from server.sampling.warming import Newcomer, check_places, warm
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,8 @@ class Engine:
         self._shared = SharedWalks(
             self.limits.shared_latents_bytes, self.observer, self._hurry, self.limits.is_sharing
         )
-        self._incoming: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
+        self._incoming: queue.SimpleQueue[Ticket | Newcomer | None] = queue.SimpleQueue()
+        self._warming: list[tuple[Newcomer, Iterator[None]]] = []
         self._tickets: dict[Ticket, None] = {}
         self._num_rows = 0
         self._lock = threading.Lock()
@@ -106,6 +108,21 @@ class Engine:
             raise self._broken
         self._decoder.open()
 
+    def add(self, model: SamplingModel, requests: Sequence[RowRequest]) -> Future[None]:
+        """A further model, warmed between the ticks of the others: done when it may be asked for.
+
+        `requests` are a row for each shape of its latents. Callable from any thread.
+        """
+        newcomer = Newcomer(model, requests)
+        self._incoming.put(newcomer)
+        if not self.is_healthy:
+            newcomer.is_warm.cancel()
+        return newcomer.is_warm
+
+    def remove(self, model: str) -> None:
+        """Forgets a model that nobody asks for any more."""
+        self.models.pop(model, None)
+
     def close(self, timeout_s: float = 10.0) -> None:
         """Stops the loop; tickets still open fail with `Unavailable`."""
         self._is_closing = True
@@ -123,9 +140,11 @@ class Engine:
         """Rows waiting, walking or being decoded."""
         return self._num_rows
 
-    def key_of(self, model: str) -> tuple[str, tuple[int, ...]]:
+    def key_of(
+        self, model: str, shape: tuple[int, ...] | None = None
+    ) -> tuple[str, tuple[int, ...]]:
         """Rows of one key may share a forward; a model computes in one number format."""
-        return model, self.models[model].latent_shape
+        return model, shape or self.models[model].latent_shape
 
     def submit(
         self,
@@ -176,7 +195,7 @@ class Engine:
                 request.deadline_s,
                 len(request.plan),
                 request.num_forward_rows_from(0),
-                self.key_of(request.model),
+                self.key_of(request.model, request.shape),
                 find_urgency(self._clock(), request.deadline_s, self.limits.patience_s),
             )
             for request in requests
@@ -194,8 +213,8 @@ class Engine:
 
     def _start_row(self, request: RowRequest, ticket: Ticket) -> Row:
         model = self.models[request.model]
-        state = State.draw(request, model.latent_shape, model.device)
-        key = self.key_of(request.model)
+        key = self.key_of(request.model, request.shape)
+        state = State.draw(request, key[1], model.device)
         return Row(key, request, ticket, self._clock(), state, request.deadline_s)
 
     def _demand_of(self, row: Row) -> Demand:
@@ -219,6 +238,8 @@ class Engine:
                     self._drop_dead()
                     if batch := self._scheduler.next_batch(self._clock()):
                         self._step(batch)
+                    if self._warming:
+                        self._warm_further()
         except BaseException as error:
             self._broken = error
             log.error("the sampling engine broke", exc_info=error)
@@ -230,25 +251,48 @@ class Engine:
 
     def _warm(self) -> None:
         for request in self._to_warm:
-            model = self.models[request.model]
-            warm(model, request, self.pace, self._learn)
-            if self.limits.is_strict:
-                check_places(model, request, self.pace.largest)
+            for _ in self._warm_one(self.models[request.model], request):
+                pass
+
+    def _warm_one(self, model: SamplingModel, request: RowRequest) -> Iterator[None]:
+        yield from warm(model, request, self.pace, self._learn)
+        if self.limits.is_strict:
+            check_places(model, request, self.pace.largest)
+
+    def _warm_further(self) -> None:
+        """One forward of one who is new."""
+        newcomer, forwards = self._warming[0]
+        try:
+            next(forwards)
+        except StopIteration:
+            newcomer.is_warm.set_result(None)
+        except Exception as error:  # it does not join, and the others go on
+            self.models.pop(newcomer.model.name, None)
+            newcomer.is_warm.set_exception(error)
+        if newcomer.is_warm.done():
+            self._warming.pop(0)
 
     def _take_in(self) -> None:
         """All that came since the last tick; waits only where there is nothing else to do."""
-        wait = not self._tickets  # a released one may have no row that steps: it still must go
-        while True:
-            try:
-                ticket = self._incoming.get(block=wait)
-            except queue.Empty:
-                break
+        # A released ticket may have no row that steps: it still must go.
+        wait = not self._tickets and not self._warming
+        # No more than are there now: who is answered at once may ask again before this ends.
+        for _ in range(max(self._incoming.qsize(), int(wait))):
+            ticket = self._incoming.get()
             if ticket is None:
                 return
-            wait = False
+            if isinstance(ticket, Newcomer):
+                self._greet(ticket)
+                continue
             if not ticket.is_released:
                 self._enter(ticket.rows)
         self.observer.queued(sum(not row.num_ticks_done for row in self._scheduler.rows()))
+
+    def _greet(self, newcomer: Newcomer) -> None:
+        model = newcomer.model
+        self.models[model.name] = model
+        forwards = (self._warm_one(model, request) for request in newcomer.requests)
+        self._warming.append((newcomer, itertools.chain.from_iterable(forwards)))
 
     def _enter(self, rows: Iterable[Row]) -> None:
         """Rows go on from as far as others have come, by themselves or behind one who leads."""
@@ -368,14 +412,16 @@ class Engine:
         bucket = self.pace.bucket(num_forward_rows)
         model = self.models[batch[0].request.model]
         elapsed_s = step_rows(model, self._staging, batch, bucket)
-        self._learn(model, bucket, elapsed_s)
+        self._learn(model, batch[0].request.shape, bucket, elapsed_s)
         self.observer.tick(model.name, bucket, num_forward_rows, elapsed_s)
 
-    def _learn(self, model: SamplingModel, bucket: int, elapsed_s: float) -> None:
-        key = self.key_of(model.name)
+    def _learn(
+        self, model: SamplingModel, shape: tuple[int, ...] | None, bucket: int, elapsed_s: float
+    ) -> None:
+        key = self.key_of(model.name, shape)
         self.pace.record(key, bucket, elapsed_s)
-        shape = "x".join(map(str, model.latent_shape))
-        self.observer.pace(model.name, shape, bucket, self.pace.tick_s(key, bucket))
+        told = "x".join(map(str, key[1]))
+        self.observer.pace(model.name, told, bucket, self.pace.tick_s(key, bucket))
 
     def _finish(self, row: Row) -> None:
         """The last of its ticket's rows hands them over."""
@@ -393,12 +439,19 @@ class Engine:
         self._forget(len(ticket.rows))
 
     def _abandon(self) -> None:
+        for newcomer, _ in self._warming:
+            newcomer.is_warm.cancel()
         for ticket in itertools.chain(tuple(self._tickets), drain(self._incoming)):
-            ticket.fail(Unavailable(*STOPPED))
-            self._leave(ticket)
+            if isinstance(ticket, Newcomer):
+                ticket.is_warm.cancel()
+            else:
+                ticket.fail(Unavailable(*STOPPED))
+                self._leave(ticket)
 
 
-def drain(incoming: queue.SimpleQueue[Ticket | None]) -> Iterable[Ticket]:
+def drain(
+    incoming: queue.SimpleQueue[Ticket | Newcomer | None],
+) -> Iterator[Ticket | Newcomer]:
     while not incoming.empty():
-        if (ticket := incoming.get()) is not None:
-            yield ticket
+        if (thing := incoming.get()) is not None:
+            yield thing

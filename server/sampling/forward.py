@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from diffusion.denoiser import Conditions, per_row
+from diffusion.denoiser import Conditions
 from diffusion.samplers import update
 from server.core import Pixels
 from server.sampling.reuse import note
@@ -26,6 +26,10 @@ class SamplingModel(Protocol):
     def device(self) -> torch.device: ...
 
     def denoise(self, x: Tensor, sigma: Tensor, cond: Conditions) -> Tensor: ...
+
+    def combine(
+        self, predicted: Tensor, weight: Tensor, owner: Tensor, x: Tensor, sigma: Tensor
+    ) -> Tensor: ...
 
     def decode(self, latents: Tensor) -> Pixels: ...
 
@@ -69,17 +73,19 @@ def step_rows(model: SamplingModel, staging: Staging, batch: Sequence[Row], buck
     updates = [row.tick.coefficients for row in batch]
     updates += [(0.0,) * 5] * (bucket - len(batch))
     table = staging.send([[*row, *update] for row, update in zip(numbers, updates, strict=True)])
-    owner, sigma, weight = table[:, 0].long(), table[:, 1].contiguous(), table[: len(terms), 2]
+    owner, sigma, weight = table[:, 0].long(), table[:, 1].contiguous(), table[:, 2]
     x = torch.stack([row.state.x for row in batch])
     h = torch.stack([row.state.h for row in batch])
-    cond = {name: torch.cat([c[name] for c in conditions]) for name in conditions[0]}
-    predicted = model.denoise(x[owner], sigma, cond)[: len(terms)]
+    cond = {name: torch.cat([c[name] for c in conditions]).to(x.device) for name in conditions[0]}
+    predicted = model.denoise(x[owner], sigma, cond)
     if x.is_cuda:  # the one sync of a tick: without it the queue of kernels has no end
         torch.cuda.current_stream(x.device).synchronize()
-    weighed = per_row(weight, predicted) * predicted
-    denoised = torch.zeros_like(x).index_add_(0, owner[: len(terms)], weighed)
+    real = slice(len(terms))
+    denoised = model.combine(predicted[real], weight[real], owner[real], x, sigma[real])
     changes = note(batch, denoised)
     x, h = update(x, denoised, h, table[: len(batch), 3:])
+    if any(row.tick.noise for row in batch):
+        x = x + torch.stack([row.draw_noise() for row in batch])
     for row, last, x_row, h_row in zip(batch, changes, x.unbind(), h.unbind(), strict=True):
         row.num_forward_rows_done += row.num_forward_rows
         row.state = State(x_row, h_row, row.num_ticks_done + 1, last)

@@ -125,10 +125,10 @@ class Pace:
         )
         return max(rates, default=math.inf)
 
-    def measured_ms(self, key: Hashable) -> dict[int, float]:
-        """Milliseconds of one tick by measured bucket."""
+    def measured_s(self, key: Hashable) -> dict[int, float]:
+        """Seconds of one tick by measured bucket."""
         measured = self._measured(key)
-        return {bucket: round(1000 * measured[bucket].seconds, 2) for bucket in sorted(measured)}
+        return {bucket: measured[bucket].seconds for bucket in sorted(measured)}
 
     def at_best(self) -> Pace:
         """What the fastest ticks of late would make of it."""

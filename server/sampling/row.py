@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffusion.noise import draw_noise
+from diffusion.noise import derive_seed, draw_noise
 from diffusion.samplers import Plan, Tick
 from diffusion.walks import Term, Walk, find_terms
 from server.core import Pixels
@@ -20,7 +20,9 @@ class RowRequest:
     """What makes one image: its identity is all here, whatever else shares its batches.
 
     `max_reuse_error` lets a prediction stand for the next ones as long as the error so made is
-    estimated to be smaller; 0 evaluates every tick.
+    estimated to be smaller; 0 evaluates every tick. A walk starts from noise of `noise_scale`, if
+    not of the first sigma, on `image` [C, h, w], if any; `shape` is the model's own if not given.
+    `warnings` are for whoever asked.
     """
 
     model: str
@@ -29,6 +31,10 @@ class RowRequest:
     walk: Walk
     deadline_s: float | None = None
     max_reuse_error: float = 0.0
+    shape: tuple[int, ...] | None = None
+    noise_scale: float | None = None
+    image: Tensor | None = None
+    warnings: tuple[str, ...] = ()
 
     def count_steps(self, num_ticks: int) -> int:
         return self.plan[num_ticks - 1].step if num_ticks else 0
@@ -65,7 +71,11 @@ class State:
 
     @classmethod
     def draw(cls, request: RowRequest, shape: Sequence[int], device: torch.device) -> State:
-        x = draw_noise(request.seed, shape).to(device) * request.plan[0].sigma
+        scale = request.noise_scale
+        x = draw_noise(request.seed, shape).to(device)
+        x = x * (request.plan[0].sigma if scale is None else scale)
+        if request.image is not None:
+            x = x + request.image
         return cls(x, torch.zeros_like(x))
 
     @property
@@ -133,6 +143,14 @@ class Row:
     @property
     def tick(self) -> Tick:
         return self.request.plan[self.num_ticks_done]
+
+    def draw_noise(self) -> Tensor:
+        """What a sampler adds after this tick [C, h, w], by seed and tick alone."""
+        x, scale = self.state.x, self.tick.noise
+        if not scale:
+            return torch.zeros_like(x)
+        seed = derive_seed(str(self.request.seed), str(self.num_ticks_done))
+        return scale * draw_noise(seed, x.shape).to(x.device)
 
     @property
     def is_at_fork(self) -> bool:

@@ -1,10 +1,12 @@
-"""Before serving: every bucket of every model is run, and timed."""
+"""Before a model serves: every bucket of it is run, and timed."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 import torch
 
@@ -17,23 +19,35 @@ from server.sampling.row import RowRequest
 
 log = logging.getLogger(__name__)
 
-Learn = Callable[[SamplingModel, int, float], None]
-"""A model, a bucket, and the seconds that it took."""
+Learn = Callable[[SamplingModel, tuple[int, ...] | None, int, float], None]
+"""A model, the shape of its latents if not its own, a bucket, and the seconds that it took."""
 
 
-def warm(model: SamplingModel, request: RowRequest, pace: Pace, learn: Learn) -> None:
-    """Runs each bucket and one decode, so that the first request meets no cold kernel.
+@dataclass(frozen=True, slots=True, eq=False)
+class Newcomer:
+    """A model that is to join the running ones, with a row of each shape that it is warmed with;
+    `is_warm` says when it is, or what it raised."""
+
+    model: SamplingModel
+    requests: Sequence[RowRequest]
+    is_warm: Future[None] = field(default_factory=Future)
+
+
+def warm(model: SamplingModel, request: RowRequest, pace: Pace, learn: Learn) -> Iterator[None]:
+    """Runs each bucket and one decode, so that the first request meets no cold kernel; yields
+    after every forward, so that rows of other models may move in between.
 
     Buckets that don't fit into memory are given up. Raises what a model raises.
     """
     term = request.walk[0].terms[0]
-    x = torch.zeros(1, *model.latent_shape, device=model.device)
+    x = torch.zeros(1, *(request.shape or model.latent_shape), device=model.device)
     for bucket in reversed(pace.buckets):  # the largest first: it takes most memory
         try:
             for attempt in range(3):
                 seconds = _time(model, x, term, bucket)
                 if attempt:
-                    learn(model, bucket, seconds)
+                    learn(model, request.shape, bucket, seconds)
+                yield
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             pace.shrink(bucket)
@@ -47,7 +61,7 @@ def check_places(model: SamplingModel, request: RowRequest, bucket: int) -> None
     """Strict mode promises bytes whatever the place in a batch, which depends on how kernels share
     out the rows: raises ValueError where this device breaks the promise."""
     term = request.walk[0].terms[0]
-    x = draw_noise(0, model.latent_shape)[None].to(model.device)
+    x = draw_noise(0, request.shape or model.latent_shape)[None].to(model.device)
     found = _run(model, x, term, bucket)
     if not all(torch.equal(found[0], row) for row in found):
         raise ValueError(

@@ -54,12 +54,14 @@ def test_generate_writes_the_image_and_says_how_it_came_about(tmp_path):
 def test_the_options_of_the_engine_and_the_id_are_sent(tmp_path):
     with serve(succeed) as (server, service):
         done = run("generate", "--product", "shoe", "--model", "fast", "--sigmas", "karras",
+                   "--aspect-ratio", "1.5", "--style", "noir",
                    "--reuse", "--request-id", "r-1", "-o", tmp_path / "a.png",
                    "--server", server)  # fmt: skip
     assert done.returncode == 0
     sent = service.requests[0]
     assert (sent.model, sent.sigmas, sent.request_id) == ("fast", pb.SIGMAS_KARRAS, "r-1")
     assert sent.reuse_predictions
+    assert (sent.output.aspect_ratio, sent.style) == (1.5, "noir")
 
 
 def test_what_was_given_up_and_what_it_took_is_told(tmp_path):
@@ -70,6 +72,14 @@ def test_what_was_given_up_and_what_it_took_is_told(tmp_path):
     assert done.stdout.endswith(
         "seed 7, degraded to fewer steps, 20 steps, 1002 ms, 42 forward rows, 7 steps shared\n"
     )
+
+
+def test_what_the_server_warns_of_is_told(tmp_path):
+    cut = "the prompt is longer than the model reads: 5 tokens were cut"
+    with serve(lambda request, context: result_of(warnings=[cut])) as (server, _):
+        done = run("generate", "--product", "shoe", "-o", tmp_path / "a.png", "--server", server)
+    assert done.returncode == 0
+    assert done.stderr == f"etalage: warning: {cut}\n"
 
 
 def test_cancel_says_what_it_did():

@@ -39,6 +39,12 @@ def test_a_result_says_everything_that_the_response_says(face):
     assert (result.degradation, result.num_forward_rows, result.num_shared_steps) == ("none", 0, 0)
 
 
+def test_a_result_has_its_warnings_and_its_style(face):
+    with serve(lambda *_: result_of(warnings=["a", "b"], style="noir")) as (server, _):
+        result = face.generate(server, "wrench")
+    assert (result.warnings, result.style) == (("a", "b"), "noir")
+
+
 @pytest.mark.parametrize("word", ["fewer_steps", "nearest_taste", "original"])
 def test_a_result_says_what_was_given_up_and_what_it_took(face, word):
     number = pb.Degradation.Value(f"DEGRADATION_{word.upper()}")

@@ -24,7 +24,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def shelf(model):
-    return ProductShelf(model, capacity=2)
+    return ProductShelf(model, model.encoders, capacity=2)
 
 
 def draw_packshot(colour="crimson", side=24):
@@ -110,7 +110,7 @@ def test_products_that_were_asked_for_least_lately_go_first(shelf, make_product)
 
 
 def test_several_threads_may_ask_at_once(model, make_product):
-    shelf = ProductShelf(model, capacity=3)
+    shelf = ProductShelf(model, model.encoders, capacity=3)
     names = [f"p{number % 5}" for number in range(40)]
     with ThreadPoolExecutor(4) as pool:
         prepared = list(pool.map(lambda name: shelf.prepare(make_product(name), "en"), names))

@@ -7,13 +7,14 @@ import pytest
 
 from diffusion.fusion import CERTAINTY
 from diffusion.guidance import Guidance
+from diffusion.image_model import Preset
 from diffusion.noise import MAX_SEED, derive_seed
 from diffusion.samplers import flow_sigmas, karras_sigmas
 from diffusion.taste import embed_shopper
 from diffusion.taste_buckets import TasteBuckets
 from diffusion.walks import Intervals, Rules
 from features.records import LastClicks, Shopper, Status
-from server.core import FAST, Arm, ImageRequest, Mode, SamplerName, Sigmas
+from server.core import Arm, ImageRequest, Mode, SamplerName, Sigmas
 from server.experiments import assign
 from server.personalization import decide
 from server.products import PreparedProduct
@@ -21,12 +22,15 @@ from server.rows import Defaults, choose_seed, plan_rows, point
 from tests.diffusion.tiny import WIDTH, load_model
 
 TASTE = np.linspace(-1, 1, WIDTH, dtype=np.float32)
-DEFAULTS = Defaults(num_steps=20, min_steps=4, strength=0.5, max_shopper_scale=2.0, finish_s=0.1)
+DEFAULTS = Defaults(min_steps=4, strength=0.5, finish_s=0.1)
+PRESET = Preset(num_steps=20, max_shopper_scale=2.0)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return load_model(tmp_path_factory.mktemp("tiny"))
+    tiny = load_model(tmp_path_factory.mktemp("tiny"))
+    tiny.preset = PRESET
+    return tiny
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,7 @@ def plan(model, product):
         request = ImageRequest("shoe", **{"user_id": "u1", **fields})
         assignment = assign(request, DEFAULTS.strength)
         taste = decide(assignment, request.user_id, shopper, "service", "fingerprint")
-        return plan_rows(request, assignment, taste, product, model, DEFAULTS, num_steps)
+        return plan_rows(request, assignment, taste, product, model, DEFAULTS, num_steps=num_steps)
 
     return plan
 
@@ -192,7 +196,7 @@ def test_product_scale_zero_is_a_value(plan, asked, scale):
 
 def test_steps_sampler_and_mode_are_those_of_the_request(plan, model):
     (silent,) = plan()
-    assert silent.plan[-1].step == len(silent.plan) == DEFAULTS.num_steps
+    assert silent.plan[-1].step == len(silent.plan) == PRESET.num_steps
     (asked,) = plan(steps=3, sampler=SamplerName.HEUN, mode=Mode.RESTYLE)
     assert asked.plan[-1].step == 3 and len(asked.plan) == 5
     task = {mode: terms(plan(mode=mode)[0])[0].cond["task"].item() for mode in Mode}
@@ -206,9 +210,10 @@ def test_fewer_steps_change_nothing_else(plan):
     assert weights(fewer) == weights(whole)
 
 
-def test_the_fast_model_takes_its_own_number_of_steps(plan):
-    assert len(plan(model=FAST)[0].plan) == DEFAULTS.num_fast_steps == 4
-    assert len(plan(model=FAST, steps=7)[0].plan) == 7
+def test_a_model_takes_its_own_steps_and_sampler(plan, model, monkeypatch):
+    monkeypatch.setattr(model, "preset", Preset("heun", 4))
+    assert plan()[0].plan[-1].step == 4 and len(plan()[0].plan) == 7
+    assert len(plan(steps=7, sampler=SamplerName.EULER)[0].plan) == 7
 
 
 def test_noise_levels_are_chosen_by_name(plan, model, monkeypatch):

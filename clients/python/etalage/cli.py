@@ -142,7 +142,7 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("the image (left out: the server's default)").add_argument
     add("--user", default="", help="who is asking (default: anonymous)")
     add("--strength", type=float, help="personalization, 0 to 1")
-    add("--product-scale", type=float, help="guidance of the product, 0 to 4")
+    add("--product-scale", type=float, help="guidance of the product, 0 to 30")
     add("--steps", type=int, help="sampling steps, 1 to 100")
     add("--seed", type=int, help="0 is a seed like any other")
     add("--sampler", choices=get_args(Sampler))
@@ -151,10 +151,12 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=get_args(ImageFormat), help="(default: by the name of the output)")
     add("--quality", type=int, help="of WebP and JPEG, 1 to 100")
     add("--longest-side", type=int, help="in pixels, 32 to 2048")
+    add("--aspect-ratio", type=float, help="width over height, 0.25 to 4")
     add("--deadline-policy", choices=get_args(DeadlinePolicy))
     add("--arm", help=f"forces an arm: {', '.join(get_args(Arm))}")
     add("--model", help="one that the server has, such as quality or fast")
     add("--sigmas", choices=get_args(Sigmas), help="noise levels at which the sampler stops")
+    add("--style", default="", help="a LoRA that the model has")
     add("--reuse", action="store_true", help="let forward passes that change little be skipped")
     add("--request-id", default="", metavar="ID", help="by which to cancel it (default: made up)")
 
@@ -237,6 +239,8 @@ def _save(result: Result, output: str | Path) -> int:
     for number, image in enumerate(result.images, start=1):
         path = first if number == 1 else first.with_stem(f"{first.stem}-{number}")
         print(f"{image.save(path)}: {describe_image(result, image)}")
+    for warning in result.warnings:
+        print(f"etalage: warning: {warning}", file=sys.stderr)
     return 0 if result.images else 1
 
 

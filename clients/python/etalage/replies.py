@@ -37,6 +37,8 @@ def read_result(reply: pb.GenerateImageResponse) -> Result:
         degradation=_word(reply, "degradation") if reply.degradation else "none",
         num_forward_rows=reply.num_forward_rows,
         num_shared_steps=reply.num_shared_steps,
+        warnings=tuple(reply.warnings),
+        style=reply.style,
     )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Mode = Literal["preserve", "restyle"]
-Sampler = Literal["euler", "heun", "dpmpp_2m"]
+Sampler = Literal["euler", "heun", "dpmpp_2m", "euler_ancestral", "lcm"]
 Sigmas = Literal["uniform", "karras"]
 ImageFormat = Literal["png", "webp", "jpeg"]
 DeadlinePolicy = Literal["strict", "degrade"]
@@ -43,7 +43,7 @@ class ImageOptions(TypedDict, total=False):
 
     user: str  # who is asking; empty: anonymous, which gives the generic image
     strength: float | None  # personalization, 0 (exactly the generic image) to 1
-    product_scale: float | None  # guidance of the product itself, 0 to 4
+    product_scale: float | None  # guidance of the product itself, 0 to 30
     steps: int | None  # sampling steps, 1 to 100
     seed: int | None  # of the first image; image i uses seed + i; 0 is a seed
     sampler: Sampler | None
@@ -53,10 +53,12 @@ class ImageOptions(TypedDict, total=False):
     format: ImageFormat | None
     quality: int | None  # of WebP and JPEG, 1 to 100
     longest_side: int | None  # in pixels, 32 to 2048
+    aspect_ratio: float | None  # width over height, 0.25 to 4; the nearest that the model makes
     deadline_policy: DeadlinePolicy | None
     arm: Arm | str | None  # forces an arm, for quality assurance
     model: str | None  # a model that the server has, such as "quality" or "fast"
     sigmas: Sigmas | None  # at which noise levels the sampler stops; left out: the model's own
+    style: str  # a LoRA that the model has; empty: that of the shopper's interests, if any
     reuse: bool  # let the server skip forward passes whose prediction would hardly change
     request_id: str  # makes a repeat harmless, and can be cancelled; made up where left out
 
@@ -124,10 +126,12 @@ def _fill(
     format: str | None = None,
     quality: int | None = None,
     longest_side: int | None = None,
+    aspect_ratio: float | None = None,
     deadline_policy: str | None = None,
     arm: str | None = None,
     model: str | None = None,
     sigmas: str | None = None,
+    style: str = "",
     reuse: bool = False,
     request_id: str = "",
 ) -> None:
@@ -145,11 +149,13 @@ def _fill(
             (request.output, "format", format),
             (request.output, "quality", quality),
             (request.output, "longest_side", longest_side),
+            (request.output, "aspect_ratio", aspect_ratio),
             (request, "deadline_policy", deadline_policy),
             (request.experiment, "arm", arm),
             (request, "sampler", sampler),
             (request, "model", model),
             (request, "sigmas", sigmas),
+            (request, "style", style),
             (request, "reuse_predictions", reuse),
         ]
     )

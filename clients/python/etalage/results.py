@@ -59,7 +59,8 @@ class Result:
     sampled. `timings_ms` is by stage, in the order of the way. `degradation` is what was given up
     for the deadline: "none", "fewer_steps", "nearest_taste" (an earlier image, for the taste most
     like this one) or "original". `num_forward_rows` were spent on these images, and
-    `num_shared_steps` taken over from others that walked the same way.
+    `num_shared_steps` taken over from others that walked the same way. `warnings` say what to know
+    of how the request was read; `style` is the one that took part, empty for none.
     """
 
     images: tuple[Image, ...]
@@ -74,6 +75,8 @@ class Result:
     degradation: str = "none"
     num_forward_rows: int = 0
     num_shared_steps: int = 0
+    warnings: tuple[str, ...] = ()
+    style: str = ""
 
     @property
     def image(self) -> Image:

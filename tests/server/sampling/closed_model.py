@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 import numpy as np
 import torch
 
-from diffusion.guidance import Given, Guidance
-from diffusion.noise import draw_noise
+from diffusion.guidance import Given, Guidance, combine
+from diffusion.noise import derive_seed, draw_noise
 from diffusion.samplers import SAMPLERS, advance, flow_sigmas
 from diffusion.walks import Segment, Term, find_terms
 from server.sampling.engine import Engine, EngineLimits
@@ -84,6 +84,8 @@ class ClosedModel:
     def predict(self, x, sigma, cond):
         mean, sigma = (value.view(-1, 1, 1, 1) for value in (cond["mean"], sigma))
         return mean + torch.tanh((x - mean) / (1 + sigma**2))
+
+    combine = staticmethod(combine)
 
     def decode(self, latents):
         codes = (latents * 40 + 128).round().clamp(0, 255).to(torch.uint8)
@@ -217,13 +219,16 @@ async def until(condition):
 
 def walk_alone(model, request):
     """What the row's latents must become: a loop of its own, without an engine."""
-    x = draw_noise(request.seed, SHAPE)[None] * request.plan[0].sigma
+    x = draw_noise(request.seed, request.shape or SHAPE)[None] * request.plan[0].sigma
     h = torch.zeros_like(x)
     for number, tick in enumerate(request.plan):
         terms = find_terms(request.walk, number)
         sigma = torch.tensor([tick.sigma])
         denoised = sum(term.weight * model.predict(x, sigma, term.cond) for term in terms)
         x, h = advance(x, denoised, h, [tick])
+        if tick.noise:
+            again = derive_seed(str(request.seed), str(number))
+            x = x + tick.noise * draw_noise(again, x.shape[1:])
     return x[0]
 
 

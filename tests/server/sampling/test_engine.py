@@ -3,15 +3,18 @@
 import asyncio
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from diffusion.guidance import Guidance
+from diffusion.samplers import SAMPLERS
 from server.errors import Overloaded, Unavailable
 from server.sampling.engine import Engine, EngineLimits
 from tests.server.sampling.closed_model import (
+    WARM_TAG,
     ClosedModel,
     Gated,
     Record,
@@ -34,7 +37,7 @@ def make_mixture(count=12):
             tag,
             seed=100 + tag,
             steps=2 + tag % 5,
-            sampler=("euler", "heun", "dpmpp_2m")[tag % 3],
+            sampler=tuple(SAMPLERS)[tag % len(SAMPLERS)],
             guidance=SCALES[tag % len(SCALES)],
             mean=tag / count,
         )
@@ -242,7 +245,7 @@ async def test_every_bucket_is_warm_before_the_first_request():
         assert (
             set(sizes)
             == set(engine.pace.buckets)
-            == set(engine.pace.measured_ms(engine.key_of("closed")))
+            == set(engine.pace.measured_s(engine.key_of("closed")))
         )
         assert engine.is_healthy and engine.num_rows == 0
 
@@ -258,3 +261,57 @@ async def test_an_engine_that_was_not_started_takes_nothing():
 def test_a_forward_that_holds_no_whole_row_is_refused():
     with pytest.raises(ValueError, match="the 3 rows"):
         Engine([ClosedModel()], EngineLimits(buckets=(1, 2)))
+
+
+async def test_rows_of_several_shapes_of_one_model_share_no_forward():
+    model = Gated()
+    shapes = ((3, 4, 4), (3, 2, 8))
+    requests = [replace(make_request(n, seed=n, steps=3), shape=shapes[n % 2]) for n in range(6)]
+    async with running(model) as engine:
+        tickets = [engine.submit([request]) for request in requests]
+        await model.arrival()
+        model.open()
+        for ticket, request in zip(tickets, requests, strict=True):
+            (pixels,) = await ticket.result
+            assert request.shape and pixels.shape == (*request.shape[1:], 3)
+            assert largest_gap(model, ticket) <= TOLERANCE
+    assert all(len({tag % 2 for tag in tags}) == 1 for tags in model.forwards)
+
+
+async def test_a_model_joins_while_others_are_sampled():
+    first, late = Gated(), ClosedModel("late")
+    async with running(first) as engine:
+        ticket = engine.submit([make_request(1, steps=4)])
+        await first.arrival()
+        joined = engine.add(late, [make_request(WARM_TAG, model="late")])
+        await first.step(2)
+        assert not joined.done(), "one forward of it goes between two of the others"
+        first.open()
+        await ticket.result
+        await asyncio.wrap_future(joined)
+        key = engine.key_of("late")
+        assert set(engine.pace.measured_s(key)) == set(engine.pace.buckets)
+        await engine.submit([make_request(2, model="late")]).result
+        engine.remove("late")
+        await engine.submit([make_request(3)]).result
+        with pytest.raises(KeyError):
+            engine.submit([make_request(4, model="late")])
+        await until(lambda: engine.num_rows == 0)  # what was refused holds no room
+
+
+async def test_a_model_that_breaks_while_it_is_warmed_does_not_join():
+    class Hollow(ClosedModel):
+        def predict(self, x, sigma, cond):
+            raise RuntimeError("no kernel for this")
+
+    async with running(ClosedModel()) as engine:
+        with pytest.raises(RuntimeError, match="no kernel"):
+            await asyncio.wrap_future(engine.add(Hollow("late"), [make_request(-1, model="late")]))
+        assert "late" not in engine.models and engine.is_healthy
+        await engine.submit([make_request(1)]).result
+
+
+async def test_nobody_joins_an_engine_that_has_stopped():
+    async with running(ClosedModel()) as engine:
+        pass
+    assert engine.add(ClosedModel("late"), [make_request(-1, model="late")]).cancelled()

@@ -32,7 +32,7 @@ def test_buckets_that_do_not_rise_are_refused(buckets):
 def test_a_key_never_measured_takes_no_time_at_an_infinite_rate():
     pace = Pace((1, 4))
     assert pace.tick_s(KEY, 3) == 0 and pace.rate(KEY) == math.inf
-    assert pace.measured_ms(KEY) == {} and pace.keys() == ()
+    assert pace.measured_s(KEY) == {} and pace.keys() == ()
 
 
 def test_keys_are_measured_apart():
@@ -46,7 +46,7 @@ def test_keys_are_measured_apart():
 def test_a_bucket_not_measured_lies_on_the_line_between_those_that_are():
     pace = measured({2: 0.2, 8: 0.8})
     assert pace.tick_s(KEY, 4) == pace.tick_s(KEY, 3) == pytest.approx(0.4)
-    assert pace.measured_ms(KEY) == {2: 200.0, 8: 800.0}
+    assert pace.measured_s(KEY) == {2: 0.2, 8: 0.8}
 
 
 def test_below_the_measured_nothing_is_faster_and_above_it_grows_with_the_rows():
@@ -129,11 +129,11 @@ def test_a_bucket_too_large_is_never_offered_again_and_the_smallest_always_is():
     pace = measured({2: 0.2, 4: 0.1, 8: 0.1}, buckets=(2, 4, 8))
     pace.shrink(8)
     assert pace.buckets == (2, 4) and pace.largest == 4
-    assert pace.rate(KEY) == pytest.approx(40) and pace.measured_ms(KEY) == {2: 200.0, 4: 100.0}
+    assert pace.rate(KEY) == pytest.approx(40) and pace.measured_s(KEY) == {2: 0.2, 4: 0.1}
     pace.shrink(2)
     assert pace.buckets == (2,) and pace.rate(KEY) == pytest.approx(10)
     pace.record(KEY, 8, 1.0)
-    assert pace.measured_ms(KEY) == {2: 200.0}
+    assert pace.measured_s(KEY) == {2: 0.2}
     assert pace.tick_s(KEY, 3) == pytest.approx(0.4)
 
 
@@ -156,7 +156,7 @@ def test_what_was_learnt_outlives_a_restart_and_blends_with_what_is_measured_the
     pace = Pace((1, 2, 4))
     pace.load(path)
     assert pace.tick_s(KEY, 4) == pytest.approx(0.2) and pace.rate(KEY) == pytest.approx(20)
-    assert pace.measured_ms(KEY) == {1: 100.0, 4: 200.0} and pace.keys() == ()
+    assert pace.measured_s(KEY) == {1: 0.1, 4: 0.2} and pace.keys() == ()
     pace.record(KEY, 1, 0.12)
     assert pace.tick_s(KEY, 1) == pytest.approx(0.11) and pace.keys() == (KEY,)
     assert [file.name for file in path.parent.iterdir()] == ["pace.json"]
@@ -190,7 +190,7 @@ def test_a_file_that_is_not_a_pace_is_passed_over(tmp_path, text):
     pace = Pace((1, 2, 4, 8))
     pace.load(path)
     pace.load(tmp_path / "missing.json")
-    assert pace.tick_s(KEY, 1) == 0 and pace.measured_ms(KEY) == {}
+    assert pace.tick_s(KEY, 1) == 0 and pace.measured_s(KEY) == {}
 
 
 def test_a_file_of_bytes_is_passed_over(tmp_path):

@@ -116,7 +116,7 @@ async def test_two_models_share_an_engine_and_never_a_forward_or_a_walk():
     limits = EngineLimits(buckets=(1, 2, 4, 8))
     async with running([quality, fast], limits, observer=record) as engine:
         for model in (quality, fast):
-            assert set(engine.pace.measured_ms(engine.key_of(model.name))) == {1, 2, 4, 8}
+            assert set(engine.pace.measured_s(engine.key_of(model.name))) == {1, 2, 4, 8}
         fork = [(3, "a", 0.3)]
         tickets = [
             engine.submit([make_request(tag, model=name, forks=fork, steps=4)])

@@ -1,6 +1,7 @@
 """A row's own state, and its ticket."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 import torch
@@ -32,6 +33,27 @@ def test_a_row_starts_as_the_noise_of_its_seed():
     assert torch.equal(row.state.x, draw_noise(7, SHAPE) * row.request.plan[0].sigma)
     assert not row.state.h.any() and row.num_ticks_done == 0 and row.progress == 0
     assert row.guess is None
+
+
+def test_a_walk_may_start_from_a_picture_with_less_noise_in_a_shape_of_its_own():
+    shape = (3, 2, 6)
+    image = torch.full(shape, 0.25)
+    request = replace(make_request(seed=7), shape=shape, noise_scale=0.5, image=image)
+    state = State.draw(request, shape, torch.device("cpu"))
+    assert torch.equal(state.x, draw_noise(7, shape) * 0.5 + 0.25)
+
+
+def test_fresh_noise_is_of_seed_and_tick_and_of_nothing_else():
+    one, again = (start_row(make_request(seed=7, sampler="lcm", steps=4)) for _ in range(2))
+    other = start_row(make_request(seed=8, sampler="lcm", steps=4))
+    first = one.draw_noise()
+    assert torch.equal(first, again.draw_noise())
+    assert not torch.allclose(first, other.draw_noise())
+    walk_on(one)
+    assert not torch.allclose(first / one.request.plan[0].noise, one.draw_noise())
+    assert one.draw_noise().std() == pytest.approx(one.tick.noise, rel=0.3)
+    walk_on(one, 2)
+    assert one.tick.noise == 0 and not one.draw_noise().any(), "the last step adds none"
 
 
 def test_a_row_counts_its_steps_by_its_plan():

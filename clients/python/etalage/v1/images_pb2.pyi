@@ -22,6 +22,8 @@ class Sampler(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SAMPLER_EULER: _ClassVar[Sampler]
     SAMPLER_HEUN: _ClassVar[Sampler]
     SAMPLER_DPMPP_2M: _ClassVar[Sampler]
+    SAMPLER_EULER_ANCESTRAL: _ClassVar[Sampler]
+    SAMPLER_LCM: _ClassVar[Sampler]
 
 class Sigmas(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -62,6 +64,8 @@ SAMPLER_UNSPECIFIED: Sampler
 SAMPLER_EULER: Sampler
 SAMPLER_HEUN: Sampler
 SAMPLER_DPMPP_2M: Sampler
+SAMPLER_EULER_ANCESTRAL: Sampler
+SAMPLER_LCM: Sampler
 SIGMAS_UNSPECIFIED: Sigmas
 SIGMAS_UNIFORM: Sigmas
 SIGMAS_KARRAS: Sigmas
@@ -82,7 +86,7 @@ DEGRADATION_NEAREST_TASTE: Degradation
 DEGRADATION_ORIGINAL: Degradation
 
 class GenerateImageRequest(_message.Message):
-    __slots__ = ("request_id", "user_id", "product_id", "inline_product", "mode", "locale", "num_images", "seed", "steps", "guidance", "output", "deadline_policy", "experiment", "sampler", "model", "sigmas", "reuse_predictions")
+    __slots__ = ("request_id", "user_id", "product_id", "inline_product", "mode", "locale", "num_images", "seed", "steps", "guidance", "output", "deadline_policy", "experiment", "sampler", "model", "sigmas", "reuse_predictions", "style")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +104,7 @@ class GenerateImageRequest(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SIGMAS_FIELD_NUMBER: _ClassVar[int]
     REUSE_PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    STYLE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     user_id: str
     product_id: str
@@ -117,7 +122,8 @@ class GenerateImageRequest(_message.Message):
     model: str
     sigmas: Sigmas
     reuse_predictions: bool
-    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., product_id: _Optional[str] = ..., inline_product: _Optional[_Union[InlineProduct, _Mapping]] = ..., mode: _Optional[_Union[Mode, str]] = ..., locale: _Optional[str] = ..., num_images: _Optional[int] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[_Union[Guidance, _Mapping]] = ..., output: _Optional[_Union[OutputSpec, _Mapping]] = ..., deadline_policy: _Optional[_Union[DeadlinePolicy, str]] = ..., experiment: _Optional[_Union[ExperimentOverride, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., model: _Optional[str] = ..., sigmas: _Optional[_Union[Sigmas, str]] = ..., reuse_predictions: _Optional[bool] = ...) -> None: ...
+    style: str
+    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., product_id: _Optional[str] = ..., inline_product: _Optional[_Union[InlineProduct, _Mapping]] = ..., mode: _Optional[_Union[Mode, str]] = ..., locale: _Optional[str] = ..., num_images: _Optional[int] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[_Union[Guidance, _Mapping]] = ..., output: _Optional[_Union[OutputSpec, _Mapping]] = ..., deadline_policy: _Optional[_Union[DeadlinePolicy, str]] = ..., experiment: _Optional[_Union[ExperimentOverride, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., model: _Optional[str] = ..., sigmas: _Optional[_Union[Sigmas, str]] = ..., reuse_predictions: _Optional[bool] = ..., style: _Optional[str] = ...) -> None: ...
 
 class StreamImageRequest(_message.Message):
     __slots__ = ("image", "preview_side")
@@ -177,14 +183,16 @@ class Guidance(_message.Message):
     def __init__(self, product_scale: _Optional[float] = ..., strength: _Optional[float] = ...) -> None: ...
 
 class OutputSpec(_message.Message):
-    __slots__ = ("format", "quality", "longest_side")
+    __slots__ = ("format", "quality", "longest_side", "aspect_ratio")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     LONGEST_SIDE_FIELD_NUMBER: _ClassVar[int]
+    ASPECT_RATIO_FIELD_NUMBER: _ClassVar[int]
     format: ImageFormat
     quality: int
     longest_side: int
-    def __init__(self, format: _Optional[_Union[ImageFormat, str]] = ..., quality: _Optional[int] = ..., longest_side: _Optional[int] = ...) -> None: ...
+    aspect_ratio: float
+    def __init__(self, format: _Optional[_Union[ImageFormat, str]] = ..., quality: _Optional[int] = ..., longest_side: _Optional[int] = ..., aspect_ratio: _Optional[float] = ...) -> None: ...
 
 class ExperimentOverride(_message.Message):
     __slots__ = ("arm",)
@@ -193,7 +201,7 @@ class ExperimentOverride(_message.Message):
     def __init__(self, arm: _Optional[str] = ...) -> None: ...
 
 class GenerateImageResponse(_message.Message):
-    __slots__ = ("images", "source", "personalization", "arm", "model", "sampler", "steps", "timings", "request_id", "degradation", "num_forward_rows", "num_shared_steps")
+    __slots__ = ("images", "source", "personalization", "arm", "model", "sampler", "steps", "timings", "request_id", "degradation", "num_forward_rows", "num_shared_steps", "warnings", "style")
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     PERSONALIZATION_FIELD_NUMBER: _ClassVar[int]
@@ -206,6 +214,8 @@ class GenerateImageResponse(_message.Message):
     DEGRADATION_FIELD_NUMBER: _ClassVar[int]
     NUM_FORWARD_ROWS_FIELD_NUMBER: _ClassVar[int]
     NUM_SHARED_STEPS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    STYLE_FIELD_NUMBER: _ClassVar[int]
     images: _containers.RepeatedCompositeFieldContainer[Image]
     source: Source
     personalization: Personalization
@@ -218,7 +228,9 @@ class GenerateImageResponse(_message.Message):
     degradation: Degradation
     num_forward_rows: int
     num_shared_steps: int
-    def __init__(self, images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., source: _Optional[_Union[Source, str]] = ..., personalization: _Optional[_Union[Personalization, _Mapping]] = ..., arm: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., steps: _Optional[int] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., request_id: _Optional[str] = ..., degradation: _Optional[_Union[Degradation, str]] = ..., num_forward_rows: _Optional[int] = ..., num_shared_steps: _Optional[int] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    style: str
+    def __init__(self, images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., source: _Optional[_Union[Source, str]] = ..., personalization: _Optional[_Union[Personalization, _Mapping]] = ..., arm: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., steps: _Optional[int] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., request_id: _Optional[str] = ..., degradation: _Optional[_Union[Degradation, str]] = ..., num_forward_rows: _Optional[int] = ..., num_shared_steps: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., style: _Optional[str] = ...) -> None: ...
 
 class Image(_message.Message):
     __slots__ = ("data", "mime_type", "width", "height", "seed")
