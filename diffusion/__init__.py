@@ -9,8 +9,11 @@ autoencoder, transformer                   the networks of the embedded default
 fusion                                     product and shopper → conditions of a row
 denoiser                                   the one signature, and adapters to it
 guidance, noise, samplers, walks           how a row walks from noise to image
+image_model                                what a server asks of any model
+embedded                                   product and shopper → walk, for the embedded default
 model, checkpoint                          all of it from a folder: `default`; `fast` is its student
-training                                   how the folder was made
+families                                   pretrained models: Stable Diffusion, FLUX and others
+training                                   how the folder was made; train_adapter: for a family
 baseline                                   the tutorials' conditional GAN, to be compared with
 evaluation                                 how well any of them follows a taste and keeps a product
 """

@@ -22,7 +22,7 @@ from transformers import (
 
 from diffusion.checkpoint import CheckpointUnusable
 from diffusion.pretrained import load_pretrained
-from tests.diffusion.families import (
+from tests.diffusion.encoder_families import (
     LAYERS,
     TITLES,
     configure_clip,

@@ -11,7 +11,7 @@ from features.reader import FeatureReader
 from features.records import ProductUnknown
 from features.schema import PRODUCT_FEATURES
 from features.store import StoreConfig
-from tests.diffusion.families import save_clip
+from tests.diffusion.encoder_families import save_clip
 from tests.diffusion.tiny import save_checkpoint
 from tests.features.pictures import save_pictures, write_jsonl
 

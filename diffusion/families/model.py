@@ -1,0 +1,352 @@
+"""A pretrained model as a server uses it: a family, and all that is alike for every family."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import struct
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffusion.composition import place_in
+from diffusion.denoiser import Conditions
+from diffusion.encoders import to_pixels
+from diffusion.families.adapters.canny import find_edges
+from diffusion.families.adapters.lora import Loras, Style
+from diffusion.families.family import Family, Prompt
+from diffusion.families.specification import (
+    AdapterShopper,
+    BlendShopper,
+    ModelSpecification,
+    PromptShopper,
+    Size,
+)
+from diffusion.fusion import Vector
+from diffusion.image_model import Pixels, Preset, ProductFacts, Route, ShopperFacts, Wish
+from diffusion.samplers import Tick
+from diffusion.walks import Segment, Term, update_digest
+
+GREY = 128
+"""Around a packshot that a network is shown: nothing in particular."""
+
+EMBEDDED_GUIDANCE = 3.5
+"""Of models that are told of guidance, where the specification says nothing: FLUX.1-dev's own."""
+
+KEPT_PROMPTS = 1024
+TASKS = ("preserve", "restyle")
+
+
+@dataclass(frozen=True, eq=False)
+class PretrainedProduct:
+    """A product as a pretrained model is shown it, in one size of picture: conditions by task, and
+    the latents of its packshot [1, C, h, w]."""
+
+    size: Size
+    shape: tuple[int, int, int]
+    title: str
+    prompt: Prompt
+    conditions: Mapping[str, Conditions]
+    start: Tensor
+    image_embedding: Vector
+    digest: bytes
+    warnings: tuple[str, ...] = ()
+
+
+class PretrainedDiffusion:
+    """Implements `diffusion.image_model.ImageModel` for every family.
+
+    The shopper acts in the same forward rows as the product, with a strength of each row; guidance
+    weighs the prompt against the negative one, as these models are used to.
+    """
+
+    is_planning_slow = True
+
+    def __init__(
+        self,
+        family: Family,
+        specification: ModelSpecification,
+        digest: str,
+        loras: Loras | None = None,
+        weights_bytes: int = 0,
+    ) -> None:
+        self.family, self.specification, self.loras = family, specification, loras
+        self.digest, self.weights_bytes = digest, weights_bytes
+        self.embedding_width = family.shopper_width or family.image_width or 1
+        self.name = f"{specification.name}@{digest[:8]}"
+        self.sizes: Sequence[Size] = specification.sizes or (family.default_size,)
+        self.shapes = {size: family.latent_shape(size) for size in self.sizes}
+        self.latent_shape: tuple[int, ...] = self.shapes[self.sizes[0]]
+        self.preset = Preset(specification.sampler, specification.steps, specification.guidance)
+        self._prompts: OrderedDict[str, Prompt] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.family.network.parameters()).device
+
+    def describe(self) -> dict[str, str]:
+        """How shopper and product enter, for people."""
+        told, product = self.specification.shopper, self.specification.product
+        shopper = "not at all"
+        if isinstance(told, AdapterShopper):
+            width = self.family.shopper_width
+            shopper = f"{told.kind} {told.weights}, vectors of {width} numbers"
+            if told.keeps_off_product:
+                shopper += ", kept off the product"
+        elif isinstance(told, PromptShopper):
+            shopper = f"named interests in the prompt, up to {told.max_interests}"
+        elif isinstance(told, BlendShopper):
+            shopper = f"a spherical blend of image embeddings, {told.scale:.0%} of the way"
+        ways = (f"{task}: {', '.join(product.of(task)) or 'prompt only'}" for task in TASKS)
+        return {**self.family.describe(), "shopper": shopper, "product": "; ".join(ways)}
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Names of LoRAs that a request may choose."""
+        return tuple(lora.name for lora in self.specification.loras)
+
+    def choose_size(self, aspect_ratio: float) -> Size:
+        """The size of nearest proportions, the first where two are as near."""
+        return min(self.sizes, key=lambda size: abs(math.log(size[0] / size[1] / aspect_ratio)))
+
+    def choose_style(self, interests: Iterable[str]) -> str:
+        """The first LoRA that is for one of these interests; empty where there is none."""
+        liked = set(interests)
+        found = (lora.name for lora in self.specification.loras if liked & set(lora.interests))
+        return next(found, "")
+
+    def load_style(self, name: str) -> Style:
+        """Takes what is not resident from its file: not to be called from an event loop.
+
+        Raises KeyError on an unknown name, NoRoom where all places are in use.
+        """
+        if self.loras is None:
+            raise KeyError(name)
+        return self.loras.load(name)
+
+    @torch.inference_mode()
+    def prepare(self, facts: ProductFacts, aspect_ratio: float = 1.0) -> PretrainedProduct:
+        size = self.choose_size(aspect_ratio)
+        shape = self.shapes[size]
+        rgb, alpha = place_in(facts.cutout, *size)
+        shown = rgb * alpha[..., None] + GREY * (1 - alpha[..., None])
+        pixels = to_pixels(np.rint(shown).astype(np.uint8)[None]).to(self.device)
+        cover = torch.from_numpy(alpha)[None, None].to(self.device)
+        prompt = self.encode_prompt(self.specification.prompt.format(title=facts.title))
+        start = self.family.encode_image(pixels)
+        own = {**self.family.encode_packshot(pixels), **self.family.describe_size(size)}
+        return PretrainedProduct(
+            size,
+            shape,
+            facts.title,
+            prompt,
+            {task: {**own, **self._show(task, pixels, cover, start)} for task in TASKS},
+            start,
+            facts.image_embedding,
+            _digest(facts.title.encode(), facts.cutout.tobytes(), struct.pack("<2q", *size)),
+            _warn(prompt),
+        )
+
+    def encode_prompt(self, text: str) -> Prompt:
+        with self._lock:  # tokenizers keep state while they work
+            if (known := self._prompts.get(text)) is not None:
+                self._prompts.move_to_end(text)
+                return known
+            with torch.inference_mode():
+                prompt = self._prompts[text] = self.family.encode_prompt(text)
+            while len(self._prompts) > KEPT_PROMPTS:
+                self._prompts.popitem(last=False)
+        return prompt
+
+    @torch.inference_mode()
+    def plan(
+        self, product: PretrainedProduct, shopper: ShopperFacts | None, wish: Wish, seed: int
+    ) -> Route:
+        """Where the shopper's interval ends above, the walk is the generic one up to there."""
+        image, sigmas = None, self.sigmas(wish.num_steps, wish.sigmas, product.shape)
+        if "image" in self.specification.product.of(wish.task):
+            share = self.specification.product.image_strength
+            num_steps = len(sigmas) - 1
+            longer = self.sigmas(math.ceil(num_steps / share), wish.sigmas, product.shape)
+            image, sigmas = product.start[0], longer[-num_steps - 1 :]
+        schedule = self.family.schedule
+        plan = schedule.plan(wish.sampler or self.preset.sampler, sigmas)
+        scale = schedule.noise_scale(sigmas[0]) if image is None else sigmas[0]
+        generic, personal = self._fuse(product, None, wish), self._fuse(product, shopper, wish)
+        digest = hashlib.blake2b(struct.pack("<Qd", seed, scale), digest_size=16)
+        segments, stop = [], 0
+        for phase, ticks in itertools.groupby(plan, self._find_phase):
+            stop += update_digest(digest, ticks)
+            known = personal if phase.has_shopper else generic
+            digest.update(known.digest)
+            terms = known.terms(self._find_guidance(wish) if phase.is_guided else 1.0)
+            digest.update(struct.pack("<d", terms[-1].weight))
+            segments.append(Segment(stop, terms, digest.digest()))
+        warnings = product.warnings + personal.warnings
+        return Route(plan, tuple(segments), product.shape, scale, image, warnings)
+
+    def sigmas(
+        self,
+        num_steps: int | None = None,
+        name: str | None = None,
+        shape: tuple[int, ...] | None = None,
+    ) -> list[float]:
+        shape = shape or self.latent_shape
+        num_tokens = self.family.num_tokens(shape)
+        return self.family.schedule.sigmas(num_steps or self.preset.num_steps, num_tokens, name)
+
+    @torch.inference_mode()
+    def denoise(self, x: Tensor, sigma: Tensor, cond: Conditions) -> Tensor:
+        """With the product's region kept: its prediction there is the product itself, so that a
+        walk that starts from noise is at every sigma the product with that noise."""
+        if self.loras is not None:
+            self.loras.select(cond["style"], cond["style_scale"])
+        denoised = self.family.denoise(x, sigma, cond)
+        return torch.lerp(denoised, cond["kept"].to(x.dtype), cond["keep"].to(x.dtype))
+
+    def combine(
+        self, predicted: Tensor, weight: Tensor, owner: Tensor, x: Tensor, sigma: Tensor
+    ) -> Tensor:
+        return self.family.combine(predicted, weight, owner, x, sigma)
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Pixels:
+        """[rows, C, h, w] → uint8 [rows, H, W, 3]."""
+        pixels = self.family.decode(latents).float()
+        coded = ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return cast(Pixels, coded.permute(0, 2, 3, 1).cpu().numpy())
+
+    def _show(self, task: str, pixels: Tensor, cover: Tensor, start: Tensor) -> Conditions:
+        """The product as a task shows it to the network; every task gives the same names."""
+        told, ways = self.specification.product, self.specification.product.of(task)
+        place = F.adaptive_avg_pool2d(cover, (start.shape[-2], start.shape[-1]))
+        shown: dict[str, Tensor] = {
+            "kept": start,
+            "keep": (place >= 0.5).to(start.dtype) * ("inpaint" in ways),
+        }
+        if self.family.has_controlnet:
+            shown["control"] = find_edges(pixels)
+            shown["control_scale"] = start.new_tensor(
+                [told.controlnet_scale * ("controlnet" in ways)]
+            )
+        if self.family.has_reference_tokens:
+            shown["reference"] = start
+            shown["has_reference"] = torch.tensor(["reference" in ways], device=start.device)
+        return shown
+
+    def _fuse(self, product: PretrainedProduct, shopper: ShopperFacts | None, wish: Wish) -> _Fused:
+        """The conditions of the prompt's row and of the negative prompt's."""
+        told = self.specification.shopper
+        shown = product.conditions[wish.task]
+        strength = 0.0 if shopper is None or told is None else wish.strength * told.scale
+        warnings: tuple[str, ...] = ()
+        asked, parts = product.prompt.conditions, [product.digest, wish.task.encode()]
+        extra: dict[str, Tensor] = {}
+        if self.family.shopper_width is not None:
+            extra = self._nobody(shown)
+        if self.family.has_embedded_guidance:
+            scale = self.specification.embedded_guidance
+            scale = EMBEDDED_GUIDANCE if scale is None else scale
+            extra["guidance"] = product.start.new_tensor([scale])
+        if self.loras is not None:
+            extra |= self.loras.conditions(wish.style, wish.style_strength)
+            parts += [
+                struct.pack("<d", wish.style_strength),
+                wish.style.digest if wish.style else b"",
+            ]
+        negative = self.encode_prompt(self.specification.negative_prompt).conditions
+        positive: dict[str, Tensor] = {**asked, **shown, **extra}
+        if shopper is not None and strength > 0:
+            parts += [struct.pack("<d", strength)]
+            if isinstance(told, AdapterShopper):
+                vector = shopper.vector * (told.vector_norm or 1.0)
+                if vector.shape != (self.family.shopper_width,):  # or it would fail a whole batch
+                    raise ValueError(
+                        f"{self.name} takes vectors of {self.family.shopper_width} numbers, and "
+                        f"was given {len(vector)}"
+                    )
+                positive["shopper"] = torch.from_numpy(vector)[None].to(self.device)
+                room = (
+                    1 - shown["keep"] if told.keeps_off_product else torch.ones_like(shown["keep"])
+                )
+                extra["strength"] = positive["strength"] = strength * room
+                parts += [vector.tobytes()]
+            elif isinstance(told, PromptShopper):
+                personal = self._personalize(product.title, shopper.interests, told)
+                if personal is not None:
+                    positive |= self.family.join(asked, personal.conditions, min(strength, 1.0))
+                    parts += [", ".join(shopper.interests).encode()]
+                    warnings = _warn(personal)
+            elif isinstance(told, BlendShopper):
+                positive |= self.family.blend(positive, shopper.vector, min(strength, 1.0))
+                parts += [shopper.vector.tobytes()]
+        unasked = {**negative, **shown, **extra}
+        return _Fused(positive, self.family.unask(unasked), _digest(*parts), warnings)
+
+    def _nobody(self, shown: Conditions) -> dict[str, Tensor]:
+        assert self.family.shopper_width is not None
+        vector = torch.zeros(1, self.family.shopper_width, device=self.device)
+        return {"shopper": vector, "strength": torch.zeros_like(shown["keep"])}
+
+    def _personalize(
+        self, title: str, interests: Sequence[str], told: PromptShopper
+    ) -> Prompt | None:
+        """The prompt that ends in what the shopper likes; None where nothing is known of that."""
+        if not (liked := ", ".join(interests[: told.max_interests])):
+            return None
+        prompt = self.specification.prompt + told.suffix
+        return self.encode_prompt(prompt.format(title=title, interests=liked))
+
+    def _find_phase(self, tick: Tick) -> _Phase:
+        intervals = self.specification.intervals
+        low, high = intervals.guidance or (0.0, math.inf)
+        has_shopper = intervals.shopper is None or tick.sigma <= intervals.shopper
+        return _Phase(has_shopper, low <= tick.sigma <= high)
+
+    def _find_guidance(self, wish: Wish) -> float:
+        return self.preset.product_scale if wish.product_scale is None else wish.product_scale
+
+
+@dataclass(frozen=True, slots=True)
+class _Phase:
+    """What acts in a tick."""
+
+    has_shopper: bool
+    is_guided: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Fused:
+    """Conditions [1, ...] of the prompt's row and of the negative prompt's."""
+
+    positive: Conditions
+    negative: Conditions
+    digest: bytes
+    warnings: tuple[str, ...]
+
+    def terms(self, guidance: float) -> tuple[Term, ...]:
+        """The prompt's row is the last. A term whose weight vanishes is not evaluated."""
+        both = Term(self.negative, 1.0 - guidance), Term(self.positive, guidance)
+        return tuple(term for term in both if term.weight) or both[1:]
+
+
+def _digest(*parts: bytes) -> bytes:
+    blake = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        blake.update(struct.pack("<Q", len(part)) + part)
+    return blake.digest()
+
+
+def _warn(prompt: Prompt) -> tuple[str, ...]:
+    if not prompt.num_lost_tokens:
+        return ()
+    return (f"the prompt is longer than the model reads: {prompt.num_lost_tokens} tokens were cut",)
