@@ -4,6 +4,7 @@ doors            gRPC in and out: validation, messages, errors by table, health,
 idempotency      a repeated request gets the first answer
 cancellation     a request ends by its id, also one that has not come yet
 pipeline         the way of a request, told once
+models           which revision of a model answers, and hot swap: workshop, revision, ledger
 experiments      which arm answers
 personalization  whether the shopper takes part, and why not
 products         packshots cut out, encoded and kept

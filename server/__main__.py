@@ -1,8 +1,9 @@
-"""The verbs: `python -m server serve`, `ingest`, `demo`. Each imports late what it needs."""
+"""The verbs of `python -m server`. Each imports late what it needs."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_serve(verbs)
     _add_ingest(verbs)
+    _add_models(verbs)
     _add_demo(verbs)
     parsed, unknown = parser.parse_known_args(arguments)
     try:
@@ -52,7 +54,7 @@ def _add_verb(verbs: Verbs, name: str, text: str, run: Verb) -> argparse.Argumen
 
 def _add_serve(verbs: Verbs) -> None:
     parser = _add_verb(verbs, "serve", "answer requests until a signal comes", _serve)
-    text = "where to write the bound ports, as JSON with the keys grpc and metrics"
+    text = "where to write the bound ports, as JSON with the keys grpc, admin and metrics"
     parser.add_argument("--port-file", type=Path, metavar="FILE", help=text)
     add_flags(parser)
 
@@ -82,6 +84,53 @@ def _ingest(configuration: Configuration, arguments: argparse.Namespace) -> int:
     from server.commands.ingest import ingest
 
     return ingest(configuration, arguments.catalogue, arguments.strict)
+
+
+def _add_models(verbs: Verbs) -> None:
+    text = "look at pretrained models before they are served"
+    parser = verbs.add_parser("models", help=text, description=f"{text.capitalize()}.")
+    nested = parser.add_subparsers(required=True, metavar="VERB")
+    text = "load what a specification says, run a step of each bucket, tell what it takes"
+    parser = _add_verb(nested, "check", text, _check_model)
+    parser.usage = "python -m server models check SPECIFICATION [options]"
+    parser.add_argument("specification", type=Path, metavar="SPECIFICATION", help="a YAML file")
+    parser.add_argument(
+        "--device", type=_device, default="auto", metavar="X", help="auto, cpu or cuda[:number]"
+    )
+    parser.add_argument(
+        "--buckets",
+        type=_buckets,
+        default=(1, 2, 3, 4),
+        metavar="X,X",
+        help="rows of a forward, rising (default: 1,2,3,4)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_flags(parser, ("logging",))
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu or cuda[:number]")
+    return text
+
+
+def _buckets(text: str) -> tuple[int, ...]:
+    sizes = tuple(int(part) if part.isdecimal() else 0 for part in text.split(","))
+    if sizes[0] < 1 or list(sizes) != sorted(set(sizes)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of rising numbers such as 1,2,4")
+    return sizes
+
+
+def _check_model(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    from server.commands.models import check
+
+    return check(
+        arguments.specification,
+        arguments.device,
+        arguments.buckets,
+        arguments.json,
+        configuration.logging,
+    )
 
 
 def _add_demo(verbs: Verbs) -> None:

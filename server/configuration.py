@@ -66,6 +66,10 @@ class ServerSlice(Slice):
 
     host: str = setting("127.0.0.1", "address of the gRPC port; 0.0.0.0 opens it to the network")
     port: int = setting(50051, "port of gRPC; 0 picks a free one", ge=0, le=65535)
+    admin_host: str = setting(
+        "127.0.0.1", "address of the admin port, on which models are loaded; for operators only"
+    )
+    admin_port: int = setting(50052, "port of gRPC for admins; 0 picks a free one", ge=0, le=65535)
     metrics_host: str = setting("127.0.0.1", "address of the Prometheus port")
     metrics_port: int = setting(9464, "port of Prometheus; 0 picks a free one", ge=0, le=65535)
     max_in_flight: int = setting(
@@ -159,6 +163,14 @@ class ModelSlice(Slice):
     checkpoint: Path | None = setting(None, "folder of the model; unset: the embedded one")
     fast_checkpoint: Path | None = setting(
         None, "folder of a few-step student, served as model `fast`; unset: the embedded one"
+    )
+    specifications: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)] = setting(
+        (), "YAML files of pretrained models, loaded before serving; empty: none"
+    )
+    swap: Literal["beside", "free_first"] = setting(
+        "beside",
+        "where the new revision of a served model is loaded: beside the old one, or after that was "
+        "freed, in between which requests for it are refused",
     )
     image_encoder: str | None = setting(
         None,

@@ -3,6 +3,9 @@
 EtalageError
 ├── InvalidRequest       the caller must change the request
 ├── ProductNotFound      no such product in the feature store
+├── ModelNotFound        no model of that name
+├── ModelBusy            another load or unload of that model is under way
+├── FailedPrecondition   the server is not in a state for that; says why
 ├── Overloaded           come back after `retry_after_s`
 ├── Unavailable          a part that the request needs is down, or the server is stopping
 ├── DeadlineExceeded     it could not be, or was not, done in time
@@ -44,6 +47,30 @@ class ProductNotFound(EtalageError):
     def __init__(self, product_id: str) -> None:
         super().__init__(f"no product {product_id!r} in the feature store")
         self.product_id = product_id
+
+
+class ModelNotFound(EtalageError):
+    reason = "MODEL_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no model {name!r} on this server")
+        self.name = name
+
+
+class ModelBusy(EtalageError):
+    reason = "MODEL_BUSY"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"another load or unload of {name!r} is under way")
+        self.name = name
+
+
+class FailedPrecondition(EtalageError):
+    reason = "FAILED_PRECONDITION"
+
+    def __init__(self, message: str, reason: str = reason) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Overloaded(EtalageError):

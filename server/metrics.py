@@ -49,6 +49,7 @@ _READ_S = (
     1,
 )
 _AGE_S = (1, 10, 60, 300, 900, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 2592000, 7776000)
+_LOAD_S = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 _ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
 
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
@@ -136,6 +137,13 @@ class Metrics:
             "personalization_total", "Why shoppers took part or did not.", "reason"
         )
         self._model = Info("etalage_model", "The model that samples.", registry=self.registry)
+        self._revisions = gauge(
+            "model_revisions", "Revisions of models that are held.", "model", "state"
+        )
+        self._loads = counter("model_loads_total", "Loads of models.", "result")
+        self._load_s = histogram(
+            "model_load_seconds", "From the start of a load to serving, or to failing.", _LOAD_S
+        )
         self._queue_depth = gauge("queue_depth", "Rows that wait for the engine.", "device")
         self._queue_s = histogram("queue_seconds", "Wait of rows for their first tick.", _STAGE_S)
         self._rows = histogram("rows_per_forward", "Rows that shared a forward.", _ROWS)
@@ -212,6 +220,17 @@ class Metrics:
 
     def refused(self, reason: str) -> None:
         self._refusals(reason).inc()
+
+    # the models
+
+    def model_state(self, name: str, state: str, change: int) -> None:
+        self._revisions(name, state).inc(change)
+
+    def model_load(self, result: str, seconds: float) -> None:
+        """One that changed nothing is counted, but not timed."""
+        self._loads(result).inc()
+        if result != "unchanged":
+            self._load_s().observe(seconds)
 
     def engine(self, device: str) -> EngineMetrics:
         return EngineMetrics(self, device)

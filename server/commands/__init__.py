@@ -2,6 +2,8 @@
 
 settings  the configuration, from file, environment and flags
 building  model, features, engine and pipeline from it
+workshop  how a further model comes to run on the engines, and goes
 serve     answers requests until a signal comes
 ingest    fills the feature store
+models    looks at a pretrained model before it is served
 """

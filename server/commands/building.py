@@ -8,14 +8,13 @@ import gc
 import hashlib
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
@@ -23,11 +22,11 @@ from safetensors import SafetensorError
 from diffusion.checkpoint import DEFAULT_CHECKPOINT, FAST_CHECKPOINT, CheckpointUnusable
 from diffusion.denoiser import FlowDenoiser
 from diffusion.encoders import Encoders
-from diffusion.guidance import Guidance
+from diffusion.families.specification import SpecificationInvalid
+from diffusion.image_model import Preset
 from diffusion.model import ProductDiffusion
 from diffusion.noise import draw_noise
 from diffusion.pretrained import load_pretrained
-from diffusion.samplers import plan_euler
 from diffusion.walks import Rules
 from features.definitions import Lifetimes
 from features.prepare import prepare_world
@@ -36,15 +35,17 @@ from features.store import StoreConfig, StoreMissing
 from features.vector import FingerprintMismatch
 from server import logs
 from server.commands.serve import Built, StartFailed
+from server.commands.workshop import describe, measure_steps, open_workshop, warm_request
 from server.configuration import Configuration, EngineSlice, FeaturesSlice, ModelSlice
 from server.core import FAST, QUALITY, ModelCard
+from server.errors import EtalageError
 from server.metrics import Metrics
+from server.models import Models
 from server.pipeline import Pipeline
 from server.rows import Defaults
 from server.sampling.cores import take_cores
 from server.sampling.engine import Engine, EngineLimits
 from server.sampling.router import Router
-from server.sampling.row import RowRequest
 
 NUM_WORKERS = 4  # threads for pixels: decoding packshots, composing, encoding
 MAX_DTYPE_ERROR = 0.05  # of a prediction, relative to float32's
@@ -55,15 +56,13 @@ log = logs.logger(__name__)
 @asynccontextmanager
 async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator[Built]:
     """Yields once the model is loaded, features are there and every bucket is warm."""
-    devices = configuration.engine.devices or (configuration.engine.device,)
+    devices = [choose_device(name) for name in name_devices(configuration.engine)]
     take_cores(1)
     try:
         with all_cores(count_threads(configuration.engine)) as run:
-            placed = [
-                await run(load_models, configuration, choose_device(device)) for device in devices
-            ]
-            models = placed[0]
-            reader = await run(open_features, configuration.features, models[QUALITY], metrics)
+            placed = [await run(load_models, configuration, device) for device in devices]
+            encoders = placed[0][QUALITY].encoders
+            reader = await run(open_features, configuration.features, encoders, metrics)
     except (CheckpointUnusable, FingerprintMismatch, StoreMissing) as error:
         raise StartFailed(str(error)) from error
     limits = engine_limits(configuration.engine, len(devices))
@@ -74,25 +73,31 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
     for engine, each in zip(engines, placed, strict=True):
         engine.pace.load(name_pace_file(configuration, each[QUALITY]))
         await asyncio.to_thread(engine.start, [warm_request(model) for model in each.values()])
-    log.info("warm", models=describe(models, engines[0]), num_engines=len(engines))
+    router = Router(engines)
     gc.collect()
-    gc.freeze()  # model and libraries live as long as the process: no collection walks them again
+    gc.freeze()  # what is built in lives as long as the process: no collection walks it again
+    models = adopt_models(configuration, placed, engines, devices, metrics)
+    try:
+        for path in configuration.model.specifications:
+            await models.load(path)
+    except (SpecificationInvalid, CheckpointUnusable, EtalageError) as error:
+        await asyncio.to_thread(router.close)
+        await reader.close()
+        raise StartFailed(str(error)) from error
     defaults = Defaults(
-        num_steps=configuration.model.default_steps,
         min_steps=configuration.model.min_steps,
-        product_scale=configuration.model.product_scale,
         strength=configuration.model.strength,
-        max_shopper_scale=configuration.model.max_user_scale,
         max_reuse_error=configuration.engine.max_reuse_error,
         read_timeout_s=configuration.features.timeout_s,
     )
-    router = Router(engines)
     with ThreadPoolExecutor(NUM_WORKERS, "pixels", take_cores, (1,)) as workers:
-        pipeline = Pipeline(reader, models, router, workers, defaults)
+        pipeline = Pipeline(reader, models, encoders, router, workers, defaults)
         try:
-            card = ModelCard(models[QUALITY].name, models[QUALITY].digest)
-            yield Built(pipeline, card, lambda: router.is_healthy, tuple(models))
+            default = placed[0][QUALITY]
+            card = ModelCard(default.name, default.digest)
+            yield Built(pipeline, card, lambda: router.is_healthy, models.names(), models)
         finally:
+            await models.close()
             await asyncio.to_thread(router.close)
             for engine, each in zip(engines, placed, strict=True):
                 engine.pace.save(name_pace_file(configuration, each[QUALITY]))
@@ -115,16 +120,25 @@ def name_pace_file(configuration: Configuration, model: ProductDiffusion) -> Pat
     return configuration.features.home / "pace" / name
 
 
-def describe(models: Mapping[str, ProductDiffusion], engine: Engine) -> dict[str, object]:
-    """By the name that requests use: digest, and milliseconds of a forward by bucket."""
-    return {
-        name: {
-            "name": model.name,
-            "digest": model.digest,
-            "tick_ms": engine.pace.measured_ms(engine.key_of(model.name)),
-        }
-        for name, model in models.items()
-    }
+def name_devices(settings: EngineSlice) -> Sequence[str]:
+    return settings.devices or (settings.device,)
+
+
+def adopt_models(
+    configuration: Configuration,
+    placed: Sequence[Mapping[str, ProductDiffusion]],
+    engines: Sequence[Engine],
+    devices: Sequence[str],
+    metrics: Metrics,
+) -> Models:
+    """The registry, with what is built in: each is warm on every device."""
+    workshop = open_workshop(engines, devices, placed[0][QUALITY].embedding_width)
+    models = Models(workshop, metrics, policy=configuration.model.swap)
+    for name, model in placed[0].items():
+        step_s = measure_steps(engines[0], model)
+        models.adopt(name, [each[name] for each in placed], describe(model), step_s)
+        log.info("warm", model=model.name, digest=model.digest, step_s=step_s)
+    return models
 
 
 def count_threads(settings: EngineSlice) -> int:
@@ -155,11 +169,19 @@ def load_models(configuration: Configuration, device: str) -> dict[str, ProductD
     if student is not None:
         models[FAST] = ProductDiffusion.load_student(student, model, dtype)
     for each in models.values():
+        num_steps = each.preset.num_steps if each is not model else None
+        each.preset = choose_preset(configuration.model, num_steps)
         if dtype is not torch.float32:
             check_numerics(each)
         if settings.compile:
             each.compile()
     return models
+
+
+def choose_preset(settings: ModelSlice, num_steps: int | None) -> Preset:
+    """What a request of the embedded model gets that says nothing; a student has its own steps."""
+    num_steps = num_steps or settings.default_steps
+    return Preset(settings.sampler, num_steps, settings.product_scale, settings.max_user_scale)
 
 
 def check_numerics(model: ProductDiffusion) -> None:
@@ -231,16 +253,14 @@ def store_config(settings: FeaturesSlice) -> StoreConfig:
     )
 
 
-def open_features(
-    settings: FeaturesSlice, model: ProductDiffusion, metrics: Metrics
-) -> FeatureReader:
+def open_features(settings: FeaturesSlice, encoders: Encoders, metrics: Metrics) -> FeatureReader:
     config = store_config(settings)
     if not settings.online_store:
-        prepare_world(config, model.encoders, progress=sys.stderr.isatty())
+        prepare_world(config, encoders, progress=sys.stderr.isatty())
     reader = FeatureReader(
         config,
-        width=model.encoders.width,
-        encoder_digest=model.encoders.digest,
+        width=encoders.width,
+        encoder_digest=encoders.digest,
         observer=metrics,
         refresh_s=settings.refresh_s,
     )
@@ -257,14 +277,3 @@ def engine_limits(settings: EngineSlice, num_engines: int = 1) -> EngineLimits:
         shared_latents_bytes=settings.shared_latents_bytes,
         num_threads=max(1, count_threads(settings) // num_engines),
     )
-
-
-def warm_request(model: ProductDiffusion) -> RowRequest:
-    """A row of a grey square for nobody: what warming runs every bucket with."""
-    width = model.encoders.width
-    square = np.full((64, 64, 4), 128, np.uint8)
-    vector = np.zeros(width, np.float32)
-    condition = model.prepare_product(square, vector, vector)
-    plan = plan_euler(model.sigmas(1))
-    walk = model.rules.plan(condition, None, "preserve", Guidance(), plan, seed=0)
-    return RowRequest(model.name, 0, plan, walk)

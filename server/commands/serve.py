@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,11 @@ import uvloop
 from server import logs
 from server.configuration import Configuration
 from server.core import QUALITY, ModelCard
+from server.doors import images, models
 from server.doors.answers import Generator
-from server.doors.images import METHODS
-from server.doors.listening import Door
+from server.doors.listening import AdminDoor, Door
 from server.metrics import Metrics
+from server.models import Models
 
 _HEALTH_POLL_S = 0.5
 
@@ -34,8 +35,10 @@ class Built:
     pipeline: Generator
     model: ModelCard
     is_healthy: Callable[[], bool]
-    models: Sequence[str] = (QUALITY,)
-    """Names by which requests choose one."""
+    models: Collection[str] = (QUALITY,)
+    """Names by which requests choose one; a view, where they change."""
+    registry: Models | None = None
+    """What the admin port shows and changes; without one it answers nobody."""
 
 
 class StartFailed(RuntimeError):
@@ -62,23 +65,28 @@ async def run_server(
 ) -> None:
     """From open ports to closed ones. Raises OSError where a port can't be had."""
     stopping = Stopping()
-    metrics = Metrics(METHODS)
-    door = Door(configuration.server, configuration.model, metrics)
+    metrics = Metrics((*images.METHODS, *models.METHODS))
+    door, admin = Door(configuration.server, metrics), AdminDoor(configuration.server, metrics)
     try:
-        await _open_ports(configuration, metrics, door, port_file)
+        await _open_ports(configuration, metrics, door, admin, port_file)
         async with build(configuration, metrics) as built:
             stopping.is_building = False
             metrics.model(built.model.name, built.model.digest)
             await door.open(built.pipeline, built.models)
+            if built.registry is not None:
+                await admin.open(built.registry)
             while not await stopping.wait(_HEALTH_POLL_S):
                 await door.report(built.is_healthy())
+            await admin.shut()
             await door.drain(configuration.drain)
             await door.stop()
+            await admin.stop()
     except asyncio.CancelledError:
         if not stopping.is_asked:
             raise
     finally:
         await door.stop()
+        await admin.stop()
         metrics.close()
         log.info("stopped")
 
@@ -115,10 +123,14 @@ class Stopping:
 
 
 async def _open_ports(
-    configuration: Configuration, metrics: Metrics, door: Door, port_file: Path | None
+    configuration: Configuration,
+    metrics: Metrics,
+    door: Door,
+    admin: AdminDoor,
+    port_file: Path | None,
 ) -> None:
     settings = configuration.server
-    ports = {"grpc": await door.start()}
+    ports = {"grpc": await door.start(), "admin": await admin.start()}
     try:
         ports["metrics"] = metrics.serve(settings.metrics_host, settings.metrics_port)
     except OSError as error:

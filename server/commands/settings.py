@@ -100,8 +100,8 @@ def allowed(field: FieldInfo) -> str:
 
 
 def _allowed_part(kind: Any, unit: str) -> str:
-    if kind is int:
-        return f"whole numbers{unit}"
+    if kind is int or kind is Path:
+        return f"whole numbers{unit}" if kind is int else "paths"
     patterns = [pattern for field in get_args(kind)[1:] for pattern in _limits(field, "pattern")]
     return f"texts that match {patterns[0]}"
 

@@ -30,7 +30,8 @@ from server.demo.program import NUM_SHOPPERS, Cast, Program, Viewer, write_progr
 from server.demo.summary import file_name, format_table, summarize
 
 OUT = Path("out/demo")
-SERVE = (sys.executable, "-m", "server", "serve", "--server.port=0", "--server.metrics_port=0")
+FREE_PORTS = ("--server.port=0", "--server.admin_port=0", "--server.metrics_port=0")
+SERVE = (sys.executable, "-m", "server", "serve", *FREE_PORTS)
 
 BAR = "{desc:<20} {percentage:3.0f}% {bar} {elapsed}"
 CastShoppers = Callable[[Path], Cast]

@@ -26,6 +26,7 @@ class ServerFailed(RuntimeError):
 @dataclass(frozen=True, slots=True)
 class Ports:
     grpc: int
+    admin: int
     metrics: int
 
     @property
@@ -92,7 +93,7 @@ def _wait_until_ready(
 def _read_ports(port_file: Path) -> Ports | None:
     try:
         ports = json.loads(port_file.read_text())
-        return Ports(grpc=ports["grpc"], metrics=ports["metrics"])
+        return Ports(**ports)
     except (FileNotFoundError, json.JSONDecodeError):
         return None  # not there yet, or half written
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,7 +18,7 @@ from etalage.v1 import images_pb2 as pb
 from server import logs
 from server.cancellation import Cancellations
 from server.configuration import ServerSlice
-from server.core import QUALITY, ImageRequest, ImageResult, SamplerName
+from server.core import QUALITY, ImageRequest, ImageResult
 from server.doors import wire
 from server.doors.answers import Answers, Generator, Repeat, ResultObserver
 from server.doors.messages import (
@@ -58,20 +58,20 @@ class ImageService:
         self,
         settings: ServerSlice,
         observer: ResultObserver,
-        sampler: SamplerName = SamplerName.EULER,
-        models: Sequence[str] = (QUALITY,),
+        models: Collection[str] = (QUALITY,),
     ) -> None:
         self._max_bytes = settings.max_message_bytes
-        self._sampler, self._models = sampler, tuple(models)
+        self._models = models
         self._cancellations = Cancellations(settings.tombstone_s)
         self._workers = ThreadPoolExecutor(_NUM_WORKERS, thread_name_prefix="door")
         self._answers = Answers(settings, observer, self._workers)
 
-    def attach(self, pipeline: Generator, models: Sequence[str] | None = None) -> None:
-        """`models` are the names that requests may ask for, where they are others than before."""
+    def attach(self, pipeline: Generator, models: Collection[str] | None = None) -> None:
+        """`models` are the names that requests may ask for, where they are others than before; it
+        may be a view of what changes."""
         self._answers.attach(pipeline)
         if models is not None:
-            self._models = tuple(models)
+            self._models = models
 
     def close(self) -> None:
         self._workers.shutdown(wait=False, cancel_futures=True)
@@ -105,7 +105,7 @@ class ImageService:
         _bind(image.request_id, image.user_id)
         violations = check_image(image, models=self._models)
         await self._check_image(image, violations, wire.has_both_products(data))
-        request = request_from_proto(image, deadline_s=_deadline_s(context), sampler=self._sampler)
+        request = request_from_proto(image, deadline_s=_deadline_s(context))
         repeat = await self._answers.recognize("image", image.request_id, image)
         with self._cancellations.running(_name(image.request_id)) as run:
             result = await run.start(self._answers.answer(request, repeat))
@@ -122,7 +122,6 @@ class ImageService:
         request = request_from_proto(
             image,
             deadline_s=_deadline_s(context),
-            sampler=self._sampler,
             preview_side=message.preview_side,
         )
         repeat = await self._answers.recognize("image", image.request_id, image)
@@ -146,7 +145,7 @@ class ImageService:
         _bind(slate.request_id, slate.template.user_id)
         _refuse(check_slate(slate, self._models))
         repeat = await self._answers.recognize("slate", slate.request_id, slate)
-        requests = slate_from_proto(slate, deadline_s=_deadline_s(context), sampler=self._sampler)
+        requests = slate_from_proto(slate, deadline_s=_deadline_s(context))
         with self._cancellations.running(_name(slate.request_id)) as run:
             # All at once: their features are read together, and the engine decides who goes first.
             for rank, request in enumerate(requests):

@@ -1,96 +1,56 @@
-"""The gRPC server itself: its options, its health, its way to open and to close."""
+"""The two doors, and their way to open and to close: one for images, one for admins."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Any
-
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from grpc_reflection.v1alpha._async import ReflectionServicer
+from collections.abc import Collection
 
 from server import logs
-from server.configuration import DrainSlice, ModelSlice, ServerSlice
-from server.core import SamplerName
+from server.configuration import DrainSlice, ServerSlice
 from server.doors.admission import Gate, State
 from server.doors.answers import Generator
 from server.doors.images import CANCEL, SERVICE, ImageService
 from server.doors.interceptor import RequestInterceptor
+from server.doors.models import SERVICE as MODEL_SERVICE
+from server.doors.models import ModelService
+from server.doors.port import Port
 from server.metrics import Metrics
+from server.models import Models
 
-MAX_TRANSPORT_BYTES = 64 * 1024 * 1024
-"""Larger requests are refused by gRPC itself, unread, with RESOURCE_EXHAUSTED and no details."""
-
-_HEALTH_WAIT_S = 1.0
-_STOP_S = 1.0
+MAX_ADMIN_CALLS = 64
 
 log = logs.logger(__name__)
-
-
-def server_options(settings: ServerSlice) -> Sequence[tuple[str, int]]:
-    return (
-        ("grpc.max_receive_message_length", MAX_TRANSPORT_BYTES),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.max_metadata_size", 16 * 1024),
-        ("grpc.max_concurrent_streams", 2 * settings.max_in_flight + 64),
-        ("grpc.so_reuseport", 0),  # a second server on the port fails rather than takes turns
-        # Finds clients that are gone without a word, and lets clients look for a server that is.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    )
 
 
 class Door:
     """Listens from `start` on, but is healthy only between `open` and `drain`."""
 
-    def __init__(self, settings: ServerSlice, model: ModelSlice, metrics: Metrics) -> None:
-        self._address = _address(settings.host, settings.port)
+    def __init__(self, settings: ServerSlice, metrics: Metrics) -> None:
         self._gate = Gate(settings.max_in_flight, metrics)
-        self._service = ImageService(settings, metrics, SamplerName(model.sampler))
-        self._health = HealthServicer()
-        self._is_serving = False
-        self._server = grpc.aio.server(
-            interceptors=[RequestInterceptor(SERVICE, self._gate, metrics, (CANCEL,))],
-            options=server_options(settings),
-            # A far-out net, since it refuses health checks as well; the gate does the work.
-            maximum_concurrent_rpcs=4 * settings.max_in_flight + 1024,
-        )
-        server = _GenericHandlers(self._server)
-        server.add_generic_rpc_handlers((self._service.handlers(),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (SERVICE, *_names(health_pb2.DESCRIPTOR), *_names(reflection_pb2.DESCRIPTOR))
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
-            ReflectionServicer(names), server
+        self._service = ImageService(settings, metrics)
+        self._port = Port(
+            settings.host,
+            settings.port,
+            SERVICE,
+            self._service.handlers(),
+            RequestInterceptor(SERVICE, self._gate, metrics, (CANCEL,)),
+            settings.max_in_flight,
         )
 
     async def start(self) -> int:
         """Listen, not healthy yet, and return the port. Raises OSError."""
-        await self._tell_health(False)
-        try:
-            port = self._server.add_insecure_port(self._address)
-        except RuntimeError as error:
-            raise OSError(f"{self._address}: can't listen there") from error
-        await self._server.start()
-        return port
+        return await self._port.start()
 
-    async def open(self, pipeline: Generator, models: Sequence[str] | None = None) -> None:
-        """Let requests in; `models` are the names that they may ask for, "quality" by default."""
+    async def open(self, pipeline: Generator, models: Collection[str] | None = None) -> None:
+        """Let requests in; `models` are the names that they may ask for, "quality" by default, and
+        may be a view of what changes."""
         self._service.attach(pipeline, models)
         self._gate.state = State.OPEN
         await self.report(True)
 
     async def report(self, is_healthy: bool) -> None:
         """Say by name and as a whole whether we are healthy."""
-        if is_healthy != self._is_serving:
-            self._is_serving = is_healthy
-            await self._tell_health(is_healthy)
-            log.info("health", serving=is_healthy)
+        await self._port.report(is_healthy)
 
     async def drain(self, settings: DrainSlice) -> bool:
         """Say that we go, serve on a while, refuse, wait for those inside; False if some are left.
@@ -98,8 +58,7 @@ class Door:
         A server that just stops would cancel what the transport has and we have not seen yet
         (grpc#41785); hence health first, and quiet before the end.
         """
-        with suppress(TimeoutError):  # a watcher that does not read must not hold us up
-            await asyncio.wait_for(self._health.enter_graceful_shutdown(), _HEALTH_WAIT_S)
+        await self._port.say_goodbye()
         log.info("lame duck", seconds=settings.lame_duck_s)
         await asyncio.sleep(settings.lame_duck_s)
         self._gate.state = State.STOPPING
@@ -109,38 +68,39 @@ class Door:
 
     async def stop(self) -> None:
         """End what is left and close the port."""
-        # Not the whole grace: the streams of health watchers would never end by themselves.
-        await self._server.stop(_STOP_S if self._gate.num_in_flight == 0 else None)
+        await self._port.stop(self._gate.num_in_flight == 0)
         self._service.close()
 
-    async def _tell_health(self, is_healthy: bool) -> None:
-        status = health_pb2.HealthCheckResponse.ServingStatus
-        for name in ("", SERVICE):
-            await self._health.set(name, status.SERVING if is_healthy else status.NOT_SERVING)
 
+class AdminDoor:
+    """For those who run the server: not for the network, and without encryption."""
 
-class _GenericHandlers:
-    """A server that generated code may add services to, but no registered methods.
+    def __init__(self, settings: ServerSlice, metrics: Metrics) -> None:
+        self._gate = Gate(MAX_ADMIN_CALLS, metrics)
+        self._service = ModelService()
+        self._port = Port(
+            settings.admin_host,
+            settings.admin_port,
+            MODEL_SERVICE,
+            self._service.handlers(),
+            RequestInterceptor(MODEL_SERVICE, self._gate, metrics),
+            MAX_ADMIN_CALLS,
+        )
 
-    The accept loop of grpc.aio waits on a future for each registered method and grows slower with
-    their number (grpc#43092); generic handlers serve the same calls.
-    """
+    async def start(self) -> int:
+        """Listen, not healthy yet, and return the port. Raises OSError."""
+        return await self._port.start()
 
-    def __init__(self, server: grpc.aio.Server) -> None:
-        self._server = server
+    async def open(self, models: Models) -> None:
+        self._service.attach(models)
+        self._gate.state = State.OPEN
+        await self._port.report(True)
 
-    def add_generic_rpc_handlers(
-        self, handlers: Sequence[grpc.GenericRpcHandler[Any, Any]]
-    ) -> None:
-        self._server.add_generic_rpc_handlers(handlers)
+    async def shut(self) -> None:
+        """Answer nobody any more: the server stops."""
+        self._gate.state = State.STOPPING
+        await self._port.say_goodbye()
 
-    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        pass
-
-
-def _names(file: Any) -> list[str]:
-    return [service.full_name for service in file.services_by_name.values()]
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    async def stop(self) -> None:
+        """Cut off who still waits, for a load it may be, and close the port."""
+        await self._port.stop(self._gate.num_in_flight == 0)

@@ -17,6 +17,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
+from diffusion.checkpoint import CheckpointUnusable
 from features.records import FeaturesUnavailable, ProductUnknown
 from server import errors
 
@@ -32,6 +33,10 @@ _CODES: tuple[tuple[type[Exception], StatusCode], ...] = (
     (errors.InvalidRequest, StatusCode.INVALID_ARGUMENT),
     (errors.ProductNotFound, StatusCode.NOT_FOUND),
     (ProductUnknown, StatusCode.NOT_FOUND),
+    (errors.ModelNotFound, StatusCode.NOT_FOUND),
+    (errors.ModelBusy, StatusCode.ABORTED),
+    (errors.FailedPrecondition, StatusCode.FAILED_PRECONDITION),
+    (CheckpointUnusable, StatusCode.FAILED_PRECONDITION),
     (errors.Overloaded, StatusCode.RESOURCE_EXHAUSTED),
     (errors.Unavailable, StatusCode.UNAVAILABLE),
     (FeaturesUnavailable, StatusCode.UNAVAILABLE),
@@ -42,6 +47,7 @@ _CODES: tuple[tuple[type[Exception], StatusCode], ...] = (
 _FOREIGN_REASONS: dict[type[Exception], str] = {
     ProductUnknown: errors.ProductNotFound.reason,
     FeaturesUnavailable: "FEATURES_UNAVAILABLE",
+    CheckpointUnusable: "MODEL_UNUSABLE",
 }
 
 _UNAVAILABLE_RETRY_S = 1.0
@@ -115,6 +121,8 @@ def _metadata(error: BaseException, request_id: str) -> dict[str, str]:
     metadata = {"request_id": _cut(request_id, _MAX_TEXT_BYTES)} if request_id else {}
     if isinstance(error, errors.ProductNotFound | ProductUnknown):
         metadata["product_id"] = _cut(error.product_id, _MAX_TEXT_BYTES)
+    if isinstance(error, errors.ModelNotFound | errors.ModelBusy):
+        metadata["model"] = _cut(error.name, _MAX_TEXT_BYTES)
     if isinstance(error, errors.InvalidRequest):
         metadata["num_violations"] = str(len(error.violations))
     return metadata

@@ -78,6 +78,12 @@ def test_the_engine_and_the_features_may_observe_through_it():
     metrics.stages({"read": 0.001, "sample": 0.5})
     metrics.personalization("applied")
     metrics.model("dit", "0123456789abcdef")
+    metrics.model_state("studio", "ready", 1)
+    metrics.model_state("studio", "draining", 2)
+    metrics.model_state("studio", "draining", -1)
+    metrics.model_load("ready", 40.0)
+    metrics.model_load("failed", 2.0)
+    metrics.model_load("unchanged", 0.1)
     assert sample(metrics, "tick_seconds_count", model="dit", bucket="4") == 2
     assert sample(metrics, "rows_per_forward_sum") == 7
     assert sample(metrics, "forward_rows_total", model="dit") == 7
@@ -101,6 +107,10 @@ def test_the_engine_and_the_features_may_observe_through_it():
     assert sample(metrics, "stage_seconds_sum", stage="sample") == 0.5
     assert sample(metrics, "personalization_total", reason="applied") == 1
     assert sample(metrics, "model_info", name="dit", digest="0123456789abcdef") == 1
+    assert sample(metrics, "model_revisions", model="studio", state="ready") == 1
+    assert sample(metrics, "model_revisions", model="studio", state="draining") == 1
+    assert sample(metrics, "model_loads_total", result="unchanged") == 1
+    assert sample(metrics, "model_load_seconds_count") == 2
 
 
 def test_names_follow_prometheus_own_rules():

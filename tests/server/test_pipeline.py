@@ -20,6 +20,7 @@ from features.records import (
     Status,
 )
 from server.core import (
+    QUALITY,
     Accepted,
     Arm,
     InlineProduct,
@@ -33,6 +34,7 @@ from server.errors import DeadlineExceeded, InvalidRequest, Overloaded, Unavaila
 from server.pipeline import Pipeline
 from server.sampling.engine import Engine
 from server.sampling.router import Router
+from tests.server.registry import hold
 from tests.server.scripted_reader import ask, taste
 
 DEGRADED = [
@@ -161,7 +163,8 @@ async def test_an_inline_product_on_which_nothing_can_be_seen_is(pipeline):
 async def test_without_a_device_it_is_unavailable(reader, models):
     engine = Engine(list(models.values()))
     with ThreadPoolExecutor(1) as workers:
-        pipeline = Pipeline(reader, models, Router([engine]), workers)
+        encoders = models[QUALITY].encoders
+        pipeline = Pipeline(reader, hold(models), encoders, Router([engine]), workers)
         for deadline_s in (None, time.monotonic() + 9):
             with pytest.raises(Unavailable) as caught:
                 await pipeline.generate(ask(deadline_s=deadline_s))

@@ -15,7 +15,8 @@ from server.demo.process import Ports, running_server, scrape
 
 SERVE = (
     *(sys.executable, "-m", "server", "serve"),
-    *("--server.port=0", "--server.metrics_port=0", "--drain.lame_duck_s=0"),
+    *("--server.port=0", "--server.admin_port=0", "--server.metrics_port=0"),
+    "--drain.lame_duck_s=0",
     *("--logging.format=json", "--engine.max_rows=160"),
 )
 

@@ -19,6 +19,7 @@ from server.configuration import Configuration
 from server.core import ModelCard
 from server.metrics import Metrics
 from tests.server.doors.sketching import Sketcher
+from tests.server.model_shop import Shop
 
 
 @asynccontextmanager
@@ -30,7 +31,9 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
     sketcher = Sketcher()
     sketcher.pace_s = 0.025
     print("built", flush=True)
-    yield Built(sketcher, ModelCard("sketch", "fedcba9876543210"), lambda: True)
+    models = Shop(Path()).models()
+    card = ModelCard("sketch", "fedcba9876543210")
+    yield Built(sketcher, card, lambda: True, models.names(), models)
     print("taken down", flush=True)
 
 

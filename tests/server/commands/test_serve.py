@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from etalage.v1 import images_pb2 as pb
-from etalage.v1 import images_pb2_grpc
+from etalage.v1 import images_pb2_grpc, models_pb2, models_pb2_grpc
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 CHAIR = pb.GenerateImageRequest(product_id="chair")
@@ -25,7 +25,8 @@ async def drill(tmp_path, *flags, **environment):
     with (tmp_path / "output").open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.server.commands.drill"),
-            *("--server.port", "0", "--server.metrics_port", "0", "--logging.format", "json"),
+            *("--server.port", "0", "--server.admin_port", "0", "--server.metrics_port", "0"),
+            *("--logging.format", "json"),
             *("--port-file", str(tmp_path / "ports"), *flags),
             env=os.environ | environment,
             stdout=output,
@@ -112,6 +113,23 @@ async def test_metrics_have_a_port_of_their_own_in_single_process_mode(tmp_path)
         assert await asyncio.wait_for(process.wait(), 30) == 0
 
 
+async def test_models_are_shown_on_a_port_of_their_own(tmp_path):
+    async with drill(tmp_path, "--drain.lame_duck_s", "0") as process:
+        ports = await ports_of(tmp_path)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports['admin']}") as channel:
+            await until_serving(channel)
+            stub = models_pb2_grpc.ModelServiceStub(channel)
+            listed = await stub.ListModels(models_pb2.ListModelsRequest(), timeout=30)
+            assert [model.name for model in listed.models] == ["quality"]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports['grpc']}") as channel:
+            stub = models_pb2_grpc.ModelServiceStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.ListModels(models_pb2.ListModelsRequest(), timeout=30)
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+
+
 async def test_a_signal_while_building_ends_the_start(tmp_path):
     async with drill(tmp_path, DRILL="hang") as process:
         ports = await ports_of(tmp_path)
@@ -145,10 +163,10 @@ async def test_what_can_not_be_built_ends_the_start_with_a_sentence(tmp_path):
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("which", ["grpc", "metrics"])
+@pytest.mark.parametrize("which", ["grpc", "admin", "metrics"])
 async def test_a_port_that_is_taken_ends_the_start_with_its_address(tmp_path, which):
     (tmp_path / "second").mkdir()
-    flag = {"grpc": "--server.port", "metrics": "--server.metrics_port"}[which]
+    flag = {"grpc": "--server.port"}.get(which, f"--server.{which}_port")
     async with drill(tmp_path):
         port = (await ports_of(tmp_path))[which]
         async with drill(tmp_path / "second", flag, str(port)) as second:

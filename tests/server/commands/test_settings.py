@@ -63,6 +63,19 @@ def test_home_has_a_variable_of_its_own(monkeypatch):
     assert load_configuration({"features.home": "/flag"}).features.home == Path("/flag")
 
 
+def test_specifications_are_paths_parted_by_commas(tmp_path, monkeypatch):
+    text = refusal(file=write(tmp_path / "b.yaml", "model: {specifications: [[1]]}"))
+    assert "allowed is paths, parted by commas" in text
+    file = write(tmp_path / "a.yaml", "model: {specifications: [a.yaml, b.yaml]}")
+    both = (Path("a.yaml"), Path("b.yaml"))
+    assert load_configuration({}, file).model.specifications == both
+    monkeypatch.setenv("ETALAGE_MODEL__SPECIFICATIONS", "c.yaml")
+    assert load_configuration({}, file).model.specifications == (Path("c.yaml"),)
+    assert (
+        load_configuration({"model.specifications": "a.yaml,b.yaml"}).model.specifications == both
+    )
+
+
 def test_feasts_own_settings_are_mappings(tmp_path, monkeypatch):
     file = write(tmp_path / "a.yaml", "features: {online_store: {type: redis, port: 1}}")
     assert load_configuration({}, file).features.online_store == {"type": "redis", "port": 1}
@@ -89,6 +102,8 @@ def test_feasts_own_settings_are_mappings(tmp_path, monkeypatch):
             "texts that match ^(auto|cpu|cuda(:\\d+)?)$, parted by commas",
         ),
         ("engine.strict", "maybe", "true or false"),
+        ("model.swap", "later", "beside or free_first"),
+        ("server.admin_port", "-1", "a whole number from 0 to 65535"),
         ("engine.max_reuse_error", "1.5", "a number from 0 to 1"),
         ("engine.shared_latents_bytes", "-1", "a whole number of bytes from 0 to 1099511627776"),
         ("server.tombstone_s", "inf", "a number of seconds from 0 to 3600"),

@@ -118,7 +118,8 @@ def main() -> int:
     health_pb2_grpc.add_HealthServicer_to_server(readiness, server)
     service = Service(requests, fails=arguments.behaviour == "fails")
     images_pb2_grpc.add_ImageServiceServicer_to_server(service, server)
-    ports = {"grpc": server.add_insecure_port("127.0.0.1:0"), "metrics": http.server_port}
+    port = server.add_insecure_port("127.0.0.1:0")
+    ports = {"grpc": port, "admin": 0, "metrics": http.server_port}
     server.start()
     arguments.port_file.write_text(json.dumps(ports))
     readiness.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)

@@ -12,7 +12,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from etalage.v1 import images_pb2_grpc
-from server.configuration import ModelSlice, ServerSlice
+from server.configuration import ServerSlice
 from server.doors.images import METHODS
 from server.doors.listening import Door
 from server.metrics import Metrics
@@ -39,7 +39,7 @@ class Counter:
 @asynccontextmanager
 async def opened_door(is_open: bool = True, **settings: Any) -> AsyncIterator[Counter]:
     metrics, sketcher = Metrics(METHODS), Sketcher()
-    door = Door(ServerSlice(port=0, **settings), ModelSlice(), metrics)
+    door = Door(ServerSlice(port=0, **settings), metrics)
     try:
         port = await door.start()
         if is_open:

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from etalage.v1 import images_pb2 as pb
-from server.doors.listening import MAX_TRANSPORT_BYTES
+from server.doors.port import MAX_TRANSPORT_BYTES
 from tests.server.doors import pictures
 from tests.server.doors.conftest import opened_door, refusal_of, rest_of
 from tests.server.doors.sketching import SECRET

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from etalage.v1 import images_pb2 as pb
-from server.configuration import DrainSlice, ModelSlice, ServerSlice
+from server.configuration import DrainSlice, ServerSlice
 from server.doors.listening import Door
 from server.metrics import Metrics
 from tests.server.doors.conftest import opened_door, refusal_of, rest_of
@@ -76,6 +76,18 @@ async def test_reflection_lists_the_services_and_gives_their_file(counter):
     assert "etalage/v1/images.proto" in files
 
 
+async def test_names_of_models_may_come_and_go_while_the_door_is_open(counter):
+    models = {"quality": 1}
+    await counter.door.open(counter.sketcher, models.keys())
+    ink = pb.GenerateImageRequest(product_id="chair", model="ink")
+    refusal = await refusal_of(counter.stub.GenerateImage(ink))
+    assert refusal.violations == {"model": "'ink' is none of this server's models: quality"}
+    models["ink"] = 2
+    assert (await counter.stub.GenerateImage(ink)).images
+    del models["ink"]
+    assert (await refusal_of(counter.stub.GenerateImage(ink))).violations
+
+
 async def test_health_answers_while_the_door_is_full():
     async with opened_door(max_in_flight=1) as counter:
         call = counter.stub.StreamImage(PATIENT)
@@ -127,9 +139,9 @@ async def test_a_watcher_of_health_does_not_hold_up_the_stop(counter):
 
 
 async def test_a_port_that_is_taken_is_an_error_that_names_it():
-    first = Door(ServerSlice(port=0), ModelSlice(), Metrics())
+    first = Door(ServerSlice(port=0), Metrics())
     port = await first.start()
-    second = Door(ServerSlice(port=port), ModelSlice(), Metrics())
+    second = Door(ServerSlice(port=port), Metrics())
     try:
         with pytest.raises(OSError, match=f"127.0.0.1:{port}: can't listen there"):
             await second.start()

@@ -2,12 +2,16 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc import StatusCode
 
+from diffusion.checkpoint import CheckpointUnusable
 from server import errors
 from server.doors.status import code_of, message_of, reason_of, status_of, trailers_of
 
 ALL = [
     errors.InvalidRequest(errors.Violation("steps", "is 0")),
     errors.ProductNotFound("chair"),
+    errors.ModelNotFound("studio"),
+    errors.ModelBusy("studio"),
+    errors.FailedPrecondition("it is the default", "DEFAULT_MODEL"),
     errors.Overloaded(1.5),
     errors.Unavailable("stopping", "STOPPING"),
     errors.DeadlineExceeded("too late"),
@@ -24,7 +28,8 @@ def test_every_error_of_the_server_is_in_the_table():
     ours = {kind for kind in _subclasses(errors.EtalageError) if kind.__module__ == errors.__name__}
     assert {type(error) for error in ALL} == ours - {errors.EtalageError}
     codes = {code_of(error) for error in ALL}
-    assert len(codes) == len(ALL)
+    assert len(codes) == len(ALL) - 1  # what is not found may be a product or a model
+    assert len({reason_of(error) for error in ALL}) == len(ALL)
 
 
 @pytest.mark.parametrize("error", [*ALL, ValueError("secret"), errors.DeadlineExceeded()])
@@ -45,6 +50,13 @@ def test_an_error_nobody_expected_is_internal_with_a_fixed_sentence():
     assert code_of(KeyError("shopper-42")) is StatusCode.INTERNAL
     assert reason_of(KeyError("shopper-42")) == "INTERNAL"
     assert message_of(KeyError("shopper-42")) == message_of(RuntimeError())
+
+
+def test_a_model_that_can_not_be_served_says_what_is_wrong_with_which_file():
+    error = CheckpointUnusable("studio.yaml: source: nowhere is no folder")
+    assert code_of(error) is StatusCode.FAILED_PRECONDITION
+    assert reason_of(error) == "MODEL_UNUSABLE"
+    assert message_of(error) == str(error)
 
 
 def test_a_subclass_of_an_error_is_that_error():

@@ -1,0 +1,126 @@
+"""A port of gRPC with health and reflection, and the services that are given to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha._async import ReflectionServicer
+
+from server import logs
+from server.doors.interceptor import RequestInterceptor
+
+MAX_TRANSPORT_BYTES = 64 * 1024 * 1024
+"""Larger requests are refused by gRPC itself, unread, with RESOURCE_EXHAUSTED and no details."""
+
+_HEALTH_WAIT_S = 1.0
+_STOP_S = 1.0
+
+log = logs.logger(__name__)
+
+
+class Port:
+    """One service, full name, on one address. Not healthy until it is told so."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        service: str,
+        handlers: grpc.GenericRpcHandler[Any, Any],
+        interceptor: RequestInterceptor,
+        max_in_flight: int,
+    ) -> None:
+        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._service = service
+        self._health = HealthServicer()
+        self._is_serving = False
+        self._server = grpc.aio.server(
+            interceptors=[interceptor],
+            options=_options(max_in_flight),
+            # A far-out net, since it refuses health checks as well; the gate does the work.
+            maximum_concurrent_rpcs=4 * max_in_flight + 1024,
+        )
+        server = _GenericHandlers(self._server)
+        server.add_generic_rpc_handlers((handlers,))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (service, *_names(health_pb2.DESCRIPTOR), *_names(reflection_pb2.DESCRIPTOR))
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            ReflectionServicer(names), server
+        )
+
+    async def start(self) -> int:
+        """Listen, not healthy yet, and return the port. Raises OSError."""
+        await self._tell_health(False)
+        try:
+            port = self._server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            raise OSError(f"{self._address}: can't listen there") from error
+        await self._server.start()
+        return port
+
+    async def report(self, is_healthy: bool) -> None:
+        """Say by name and as a whole whether we are healthy."""
+        if is_healthy != self._is_serving:
+            self._is_serving = is_healthy
+            await self._tell_health(is_healthy)
+            log.info("health", service=self._service, serving=is_healthy)
+
+    async def say_goodbye(self) -> None:
+        """Health says for good that we go."""
+        with suppress(TimeoutError):  # a watcher that does not read must not hold us up
+            await asyncio.wait_for(self._health.enter_graceful_shutdown(), _HEALTH_WAIT_S)
+
+    async def stop(self, is_idle: bool) -> None:
+        """End what is left and close."""
+        # Not the whole grace: the streams of health watchers would never end by themselves.
+        await self._server.stop(_STOP_S if is_idle else None)
+
+    async def _tell_health(self, is_healthy: bool) -> None:
+        status = health_pb2.HealthCheckResponse.ServingStatus
+        for name in ("", self._service):
+            await self._health.set(name, status.SERVING if is_healthy else status.NOT_SERVING)
+
+
+def _options(max_in_flight: int) -> Sequence[tuple[str, int]]:
+    return (
+        ("grpc.max_receive_message_length", MAX_TRANSPORT_BYTES),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", 16 * 1024),
+        ("grpc.max_concurrent_streams", 2 * max_in_flight + 64),
+        ("grpc.so_reuseport", 0),  # a second server on the port fails rather than takes turns
+        # Finds clients that are gone without a word, and lets clients look for a server that is.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    )
+
+
+class _GenericHandlers:
+    """A server that generated code may add services to, but no registered methods.
+
+    The accept loop of grpc.aio waits on a future for each registered method and grows slower with
+    their number (grpc#43092); generic handlers serve the same calls.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(
+        self, handlers: Sequence[grpc.GenericRpcHandler[Any, Any]]
+    ) -> None:
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        pass
+
+
+def _names(file: Any) -> list[str]:
+    return [service.full_name for service in file.services_by_name.values()]
