@@ -1,0 +1,114 @@
+"""Pretrained families beside their stock pipelines: `python -m benchmarks.families`.
+
+Every family is built with random weights: what a forward costs does not depend on what they say. Of
+each, eight pictures for eight shoppers are sampled in shared forwards, and one by one by the stock
+pipeline; what the shopper costs is measured on Stable Diffusion 1.5 in full size. Tests build the
+same small networks (`tests/diffusion/families`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from tqdm import tqdm
+
+from benchmarks.engine_runs import running_engine, sample, time_forwards
+from benchmarks.families_built import BUILDERS, NUM_STEPS, Contender, build_full_sd15
+from benchmarks.measurement import Options, Report, parse_options
+from diffusion.families.model import PretrainedDiffusion
+from diffusion.image_model import Wish
+from server.commands.workshop import warm_requests
+from server.sampling.engine import EngineLimits
+from server.sampling.row import RowRequest
+
+NUM_SHOPPERS = 8
+LIMITS = EngineLimits(buckets=(1, 2, 4, 8, 16), is_sharing=False)
+COST_BUCKETS = (2, 8)
+"""Forward rows: one picture with guidance, and four."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many turns of each."""
+
+    rounds: int
+    forwards: int
+
+
+def plan(contender: Contender, number: int) -> RowRequest:
+    """All that a request takes before it is sampled, its prompt and packshot read anew."""
+    model, ratio = contender.model, contender.size[0] / contender.size[1]
+    prepared = model.prepare(contender.facts(number), ratio)
+    wish = Wish("preserve", strength=(number + 1) / NUM_SHOPPERS)
+    route = model.plan(prepared, contender.shopper(number), wish, seed=number)
+    told = route.plan, route.walk
+    return RowRequest(model.name, number, *told, shape=route.shape, noise_scale=route.noise_scale)
+
+
+async def compare(contender: Contender, rounds: int) -> list[float]:
+    """Images/s of eight shoppers together over eight runs of the stock pipeline, in turns."""
+    ratios = []
+    numbers = range(NUM_SHOPPERS)
+    with running_engine([contender.model], warm_requests(contender.model), LIMITS) as engine:
+        for turn in range(rounds + 1):
+            started_s = time.perf_counter()
+            await sample(engine, [plan(contender, number) for number in numbers])
+            ours_s = time.perf_counter() - started_s
+            started_s = time.perf_counter()
+            for number in numbers:
+                contender.draw_stock(number)
+            stock_s = time.perf_counter() - started_s
+            if turn:  # the first meets cold kernels
+                ratios.append(stock_s / ours_s)
+    return ratios
+
+
+def measure_shopper(report: Report, size: Size) -> None:
+    """A forward with the shopper's adapter over one without, in turns."""
+    with TemporaryDirectory() as folder:
+        plain, personal = build_full_sd15(Path(folder))
+        for bucket in COST_BUCKETS:
+            costs = []
+            for _ in tqdm(range(size.forwards), f"{bucket} rows", leave=False):
+                pair = [time_one(model, bucket) for model in (plain, personal)]
+                costs.append(pair[1] / pair[0])
+            report.add(
+                f"sd15_full_256px.shopper_of_{bucket}_rows",
+                costs,
+                "x a forward without",
+                target=1.05,
+                better="lower",
+            )
+
+
+def time_one(model: PretrainedDiffusion, bucket: int) -> float:
+    return median(time_forwards(model, warm_requests(model)[0], bucket, 3))
+
+
+def measure_families(report: Report, size: Size) -> None:
+    for name, build in tqdm(BUILDERS.items(), "families", leave=False):
+        with TemporaryDirectory() as folder:
+            for contender in build(Path(folder)):
+                ratios = asyncio.run(compare(contender, size.rounds))
+                shape = "x".join(map(str, contender.size))
+                report.add(
+                    f"{name}_{shape}.rows_of_8_over_8_runs", ratios, "x images/s", target=1.0
+                )
+
+
+def main(options: Options) -> int:
+    report = Report("families", options)
+    report.environment |= {"num_steps": NUM_STEPS, "weights": "random"}
+    size = Size(1, 1) if options.quick else Size(5, 7)
+    measure_families(report, size)
+    measure_shopper(report, size)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(parse_options(__doc__.splitlines()[0])))
