@@ -53,7 +53,10 @@ OURS = System(
     "etalage",
     ("-m", "server", "serve"),
     {"deadline_policy": "strict"},
-    ("--server.port", "{port}", "--server.metrics_port", "{metrics_port}"),
+    (
+        *("--server.port", "{port}", "--server.metrics_port", "{metrics_port}"),
+        *("--server.admin_port", "0"),
+    ),
     is_own=True,
 )
 ONE_AT_A_TIME = System(
