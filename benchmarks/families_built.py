@@ -123,7 +123,7 @@ def show(number: int) -> Tensor:
 def build_unet(family: str, folder: Path) -> Iterator[Contender]:
     make = tiny_unet.FAMILIES[family]
     weights = tiny_unet.save_adapter(folder, make().unet, width=WIDTH)
-    for size in ((32, 32), (128, 128)):
+    for size in ((32, 32), (64, 64)):
         ours, stock = assemble(make, specify(family, size, shopper=adapt(folder, weights)))
         stock.load_ip_adapter(folder, subfolder="", weight_name=weights, image_encoder_folder=None)
 
@@ -157,7 +157,7 @@ def build_sd3(folder: Path) -> Iterator[Contender]:
 
 def build_flux(folder: Path) -> Iterator[Contender]:
     weights = tiny_flux.save_adapter(folder, WIDTH)
-    for size in ((32, 32), (128, 128)):
+    for size in ((32, 32), (64, 64)):
         told = {"shopper": adapt(folder, weights), "embedded_guidance": 3.5}
         ours, stock = assemble(tiny_flux.tiny_flux, specify("flux", size, **told))
         stock.load_ip_adapter(
@@ -183,7 +183,7 @@ def build_flux(folder: Path) -> Iterator[Contender]:
 
 
 def build_z_image(folder: Path) -> Iterator[Contender]:
-    for size in ((64, 64), (256, 256)):
+    for size in ((64, 64), (128, 128)):
         specification = specify("z_image", size, shopper={"kind": "prompt"})
         ours, stock = assemble(tiny_z_image.tiny_z_image, specification)
 
@@ -195,7 +195,7 @@ def build_z_image(folder: Path) -> Iterator[Contender]:
 
 
 def build_qwen_image(folder: Path) -> Iterator[Contender]:
-    for size in ((64, 64), (256, 256)):
+    for size in ((64, 64), (128, 128)):
         specification = specify("qwen_image", size, shopper={"kind": "prompt"})
         ours, stock = assemble(tiny_qwen_image.tiny_qwen_image, specification)
 
@@ -213,7 +213,7 @@ def build_qwen_image(folder: Path) -> Iterator[Contender]:
 
 def build_kandinsky(folder: Path) -> Iterator[Contender]:
     tiny_kandinsky.save_kandinsky(folder / "base")
-    for size in ((32, 32), (128, 128)):
+    for size in ((32, 32), (64, 64)):
         told = {"source": "base", "folder": folder, "shopper": {"kind": "blend"}, "prompt": ""}
         ours = load_model(specify("kandinsky22", size, negative_prompt="", **told))
         stock = tiny_kandinsky.stock_pipeline()

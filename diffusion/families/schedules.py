@@ -135,6 +135,8 @@ class FlowSchedule(Schedule):
         return plan_heun_on_flow(sigmas) if sampler == "heun" else super().plan(sampler, sigmas)
 
     def own_sigmas(self, num_steps: int, num_tokens: int) -> list[float]:
+        if num_steps == 1:  # all of the way, where a stretched schedule would have no number
+            return [T_MAX / (1 - T_MAX), 0.0]
         told: dict[str, Any] = {}
         if self.scheduler.config.use_dynamic_shifting:
             told["mu"] = self.find_mu(num_tokens)

@@ -82,6 +82,12 @@ def test_a_flow_stops_where_diffusers_stops(config, is_spaced, num_tokens):
     assert times[1:] == pytest.approx(scheduler.sigmas[1:].tolist(), abs=1e-6)
 
 
+@pytest.mark.parametrize(("config", "is_spaced", "num_tokens"), FLOWS)
+def test_a_single_step_goes_all_of_the_way(config, is_spaced, num_tokens):
+    sigma, last = FlowSchedule(config, is_spaced).sigmas(1, num_tokens)
+    assert sigma / (1 + sigma) == pytest.approx(T_MAX) and last == 0
+
+
 def test_the_shift_grows_with_the_picture():
     """Flux: 256 places are shifted by 0.5, 4096 by 1.15."""
     schedule = FlowSchedule({"use_dynamic_shifting": True})
