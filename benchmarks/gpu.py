@@ -2,8 +2,8 @@
 
 Needs torch, diffusers, transformers, safetensors, numpy, pillow and this repository, and neither
 Feast nor gRPC. It runs the embedded model, on made-up products and shoppers, and a UNet of SDXL's
-full configuration with random weights at 1024 px in bfloat16. `--device cpu --unet tiny` tries the
-way without a GPU.
+full configuration with random weights at 1024 px in bfloat16. `--model sdxl` measures that UNet
+beside the stock diffusers pipeline. `--device cpu --unet tiny` tries the way without a GPU.
 """
 
 from __future__ import annotations
@@ -101,14 +101,25 @@ async def measure(report: Report, sizes: dict[str, Size], device: str, unet: str
         await benches[1].compare_compiled(large.compile)
 
 
-def main(options: Options, device: str, unet: str) -> int:
+async def measure_sdxl(report: Report, is_quick: bool, device: str, unet: str) -> None:
+    from benchmarks import gpu_sdxl  # it needs pydantic too, which the rest does not
+
+    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    size = gpu_sdxl.QUICK if is_quick else gpu_sdxl.FULL
+    await gpu_sdxl.measure(report, size, device, dtype, ARCHITECTURES[unet])
+
+
+def main(options: Options, device: str, unet: str, model: str = "engine") -> int:
     """2 where there is no such device."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         print("no CUDA device here; --device cpu --unet tiny tries the way", file=sys.stderr)
         return 2
-    report = Report("gpu", options, describe_device(device))
+    report = Report("gpu" if model == "engine" else "gpu_sdxl", options, describe_device(device))
     report.environment |= {"not_measured": {}, "seconds": {}}
-    asyncio.run(measure(report, QUICK if options.quick else FULL, device, unet))
+    if model == "sdxl":
+        asyncio.run(measure_sdxl(report, options.quick, device, unet))
+    else:
+        asyncio.run(measure(report, QUICK if options.quick else FULL, device, unet))
     for name, why in report.environment["not_measured"].items():
         print(f"not measured: {name}: {why}", file=sys.stderr)
     return report.finish()
@@ -118,5 +129,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--unet", default=SDXL.name, choices=sorted(ARCHITECTURES))
+    parser.add_argument("--model", default="engine", choices=["engine", "sdxl"])
     own, rest = parser.parse_known_args()
-    raise SystemExit(main(parse_options(__doc__ or "", rest), own.device, own.unet))
+    options = parse_options(__doc__ or "", rest)
+    raise SystemExit(main(options, own.device, own.unet, own.model))

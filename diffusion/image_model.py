@@ -26,12 +26,14 @@ Pixels = NDArray[np.uint8]
 @dataclass(frozen=True)
 class ProductFacts:
     """A product as a catalogue has it: cut-out packshot uint8 [H, W, 4], title in the language of
-    who asks, and its vectors [w] in the space of the feature store's encoders."""
+    who asks, and its vectors [w] in the space of the feature store's encoders. `control` uint8
+    [H, W, 3] is a map of the packshot for a ControlNet, such as its depth."""
 
     cutout: Pixels
     title: str
     image_embedding: Vector
     title_embedding: Vector
+    control: Pixels | None = None
 
 
 @dataclass(frozen=True)

@@ -83,11 +83,13 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class InlineProduct:
-    """A product that the feature store does not know; `packshot` is an encoded image."""
+    """A product that the feature store does not know; `packshot` is an encoded image, and so is
+    `control_map`, if any: of the same picture, for a ControlNet."""
 
     title: str
     packshot: bytes
     attributes: Mapping[str, str]
+    control_map: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from diffusion.encoders import Encoders
+from diffusion.families.adapters.lora import NoRoom
 from diffusion.image_model import ImageModel
 from features.records import Product, Products, Shopper
 from server.core import (
@@ -39,7 +40,15 @@ from server.news import Listener, News
 from server.personalization import Taste, decide
 from server.products import PreparedProduct, ProductShelf
 from server.revision import Revision
-from server.rows import Defaults, choose_style, find_steps, may_degrade, plan_rows, point
+from server.rows import (
+    MIN_WAIT_S,
+    Defaults,
+    choose_style,
+    find_steps,
+    may_degrade,
+    plan_rows,
+    point,
+)
 from server.sampling.router import Router
 from server.sampling.row import RowRequest
 from server.stopwatch import Stopwatch
@@ -183,7 +192,10 @@ class Pipeline:
         if name not in model.styles:
             known = ", ".join(model.styles) or "it has none"
             raise InvalidRequest(Violation("style", f"{name[:40]!r} is no style of it: {known}"))
-        return await self._run(model.load_style, name)
+        try:
+            return await self._run(model.load_style, name)
+        except NoRoom as error:
+            raise Overloaded(MIN_WAIT_S) from error
 
     async def _sample(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from diffusion.cutout import cut_out
 from diffusion.encoders import Encoders
@@ -93,6 +93,7 @@ class ProductShelf:
             product.title,
             self._encoders.encode_images(show_product(cutout)[None])[0],
             self._encoders.encode_texts([", ".join(facts)])[0],
+            open_control(product.control_map, cutout) if product.control_map else None,
         )
         return PreparedProduct(product.title, cutout, self._model.prepare(told, aspect_ratio))
 
@@ -102,6 +103,14 @@ class ProductShelf:
         if language != DEFAULT_LANGUAGE:
             told = self._encoders.encode_texts([title])[0]
         return ProductFacts(cutout, title, product.image_embedding, told)
+
+
+def open_control(data: bytes, cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A map of the packshot [H, W, 3], as large as its cut-out."""
+    height, width = cutout.shape[:2]
+    with Image.open(io.BytesIO(data)) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+        return np.asarray(upright.resize((width, height)))
 
 
 def name(product: Product, locale: str) -> tuple[str, ...]:

@@ -145,11 +145,13 @@ def tune(pipe: Any, family: Family, specification: ModelSpecification) -> None:
     speed = specification.speed
     autoencoder = getattr(pipe, "vae", None) or getattr(pipe, "movq", None)
     for name, wanted in (("slicing", speed.vae_slicing), ("tiling", speed.vae_tiling)):
-        if wanted and not hasattr(autoencoder, f"enable_{name}"):
-            kind = type(autoencoder).__name__
-            raise CheckpointUnusable(f"speed.vae_{name}: {kind} of this family can't do that")
-        if wanted:
+        if not wanted:
+            continue
+        try:
             getattr(autoencoder, f"enable_{name}")()
+        except (AttributeError, NotImplementedError) as error:
+            kind = type(autoencoder).__name__
+            raise CheckpointUnusable(f"speed.vae_{name}: a {kind} can't do that") from error
     if speed.channels_last:
         family.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if speed.compile:

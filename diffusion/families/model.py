@@ -143,16 +143,22 @@ class PretrainedDiffusion:
         cover = torch.from_numpy(alpha)[None, None].to(self.device)
         prompt = self.encode_prompt(self.specification.prompt.format(title=facts.title))
         start = self.family.encode_image(pixels)
+        control = self._map(facts, size, pixels) if self.family.has_controlnet else None
         own = {**self.family.encode_packshot(pixels), **self.family.describe_size(size)}
         return PretrainedProduct(
             size,
             shape,
             facts.title,
             prompt,
-            {task: {**own, **self._show(task, pixels, cover, start)} for task in TASKS},
+            {task: {**own, **self._show(task, control, cover, start)} for task in TASKS},
             start,
             facts.image_embedding,
-            _digest(facts.title.encode(), facts.cutout.tobytes(), struct.pack("<2q", *size)),
+            _digest(
+                facts.title.encode(),
+                facts.cutout.tobytes(),
+                b"" if facts.control is None else facts.control.tobytes(),
+                struct.pack("<2q", *size),
+            ),
             _warn(prompt),
         )
 
@@ -225,7 +231,17 @@ class PretrainedDiffusion:
         coded = ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return cast(Pixels, coded.permute(0, 2, 3, 1).cpu().numpy())
 
-    def _show(self, task: str, pixels: Tensor, cover: Tensor, start: Tensor) -> Conditions:
+    def _map(self, facts: ProductFacts, size: Size, pixels: Tensor) -> Tensor:
+        """What a ControlNet is shown [1, 3, H, W] in 0..1: the map that came along, placed as the
+        product is and black around it, or else the edges of the packshot."""
+        if facts.control is None:
+            return find_edges(pixels)
+        mapped = np.concatenate([facts.control, facts.cutout[..., 3:]], axis=2)
+        rgb, alpha = place_in(mapped, *size)
+        shown = torch.from_numpy(rgb / 255 * alpha[..., None]).to(pixels)
+        return shown.permute(2, 0, 1)[None]
+
+    def _show(self, task: str, control: Tensor | None, cover: Tensor, start: Tensor) -> Conditions:
         """The product as a task shows it to the network; every task gives the same names."""
         told, ways = self.specification.product, self.specification.product.of(task)
         place = F.adaptive_avg_pool2d(cover, (start.shape[-2], start.shape[-1]))
@@ -233,8 +249,8 @@ class PretrainedDiffusion:
             "kept": start,
             "keep": (place >= 0.5).to(start.dtype) * ("inpaint" in ways),
         }
-        if self.family.has_controlnet:
-            shown["control"] = find_edges(pixels)
+        if control is not None:
+            shown["control"] = control
             shown["control_scale"] = start.new_tensor(
                 [told.controlnet_scale * ("controlnet" in ways)]
             )

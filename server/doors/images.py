@@ -198,11 +198,12 @@ class ImageService:
         if has_both_products:
             text = "has both forms; exactly one of product_id and inline_product is required"
             found.append(Violation(f"{at}product", text))
-        if packshot := image.inline_product.packshot:
+        for field in ("packshot", "control_map"):
+            if not (data := getattr(image.inline_product, field)):
+                continue
             loop = asyncio.get_running_loop()
-            fault = await loop.run_in_executor(self._workers, find_fault, packshot)
-            if fault is not None:
-                found.append(Violation(f"{at}inline_product.packshot", fault))
+            if (fault := await loop.run_in_executor(self._workers, find_fault, data)) is not None:
+                found.append(Violation(f"{at}inline_product.{field}", fault))
         _refuse(found)
 
 

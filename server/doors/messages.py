@@ -162,7 +162,8 @@ def _product(request: pb.GenerateImageRequest) -> str | InlineProduct:
     if request.WhichOneof("product") != "inline_product":
         return request.product_id
     inline = request.inline_product
-    return InlineProduct(inline.title, inline.packshot, dict(inline.attributes))
+    attributes = dict(inline.attributes)
+    return InlineProduct(inline.title, inline.packshot, attributes, inline.control_map)
 
 
 def _output(output: pb.OutputSpec) -> OutputSpec:

@@ -1,5 +1,6 @@
 """The GPU's benchmark from end to end, on the CPU with a toy UNet, and what it may import."""
 
+import json
 import subprocess
 import sys
 import time
@@ -95,3 +96,15 @@ def test_the_full_configuration_has_as_many_weights_as_sdxl():
 
 def test_reuse_is_allowed_as_the_server_allows_it():
     assert REUSE == Defaults().max_reuse_error
+
+
+# The stock scheduler hands tensors to numpy.array, of which the two have different ideas.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # in torch's compiler
+def test_sdxl_is_measured_beside_the_stock_pipeline(tmp_path):
+    assert main(Options(True, False, tmp_path), "cpu", "tiny", "sdxl") == 0
+    told = json.loads((tmp_path / "gpu_sdxl.json").read_text())
+    claims = {claim["name"].removeprefix("gpu_sdxl.sdxl."): claim for claim in told["claims"]}
+    assert claims["images_per_s"]["value"] > 0 and claims["stock_images_per_s"]["value"] > 0
+    assert claims["over_stock"]["target"] == 1.5
+    assert told["environment"]["best_batch"] in (1, 4)

@@ -2,6 +2,7 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,3 +137,22 @@ def test_an_inline_product_without_attributes_is_its_title(shelf, model):
     prepared = shelf.prepare_inline(InlineProduct("Red shoe", draw_packshot(), {}))
     expected = model.encoders.encode_texts(["Red shoe"])[0]
     assert prepared.condition.title_embedding == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_map_that_comes_along_is_as_large_as_the_cut_out(model):
+    class Told:
+        """A model that keeps what it is told."""
+
+        def prepare(self, facts, aspect_ratio=1.0):
+            return facts
+
+    told: Any = Told()
+    shelf = ProductShelf(told, model.encoders)
+    depth = draw_packshot("white", side=96)
+    inline = InlineProduct("shoe", draw_packshot(), {}, depth)
+    facts = shelf.prepare_inline(inline).condition
+    assert facts.control.shape == (*facts.cutout.shape[:2], 3)
+    assert facts.control[12, 12].tolist() == [255, 255, 255] and not facts.control[0, 0].any()
+    assert (
+        shelf.prepare_inline(InlineProduct("shoe", draw_packshot(), {})).condition.control is None
+    )

@@ -30,12 +30,14 @@ Arm = Literal["original", "generic", "personalized"]
 class Product:
     """A product that the server's feature store does not know.
 
-    `packshot` is an encoded image (PNG, WebP or JPEG): its bytes, or the path of its file.
+    `packshot` is an encoded image (PNG, WebP or JPEG): its bytes, or the path of its file. So is
+    `control_map`, if any: a map of the packshot for the model's ControlNet, such as its depth.
     """
 
     title: str
     packshot: bytes | str | os.PathLike[str]
     attributes: Mapping[str, str] = field(default_factory=dict)
+    control_map: bytes | str | os.PathLike[str] = b""
 
 
 class ImageOptions(TypedDict, total=False):
@@ -106,9 +108,16 @@ def build_cancel_request(request_id: str) -> pb.CancelImageRequest:
 
 
 def _inline(product: Product) -> pb.InlineProduct:
-    packshot = product.packshot
-    data = packshot if isinstance(packshot, bytes) else Path(packshot).read_bytes()
-    return pb.InlineProduct(title=product.title, packshot=data, attributes=product.attributes)
+    return pb.InlineProduct(
+        title=product.title,
+        packshot=_read(product.packshot),
+        attributes=product.attributes,
+        control_map=_read(product.control_map),
+    )
+
+
+def _read(picture: bytes | str | os.PathLike[str]) -> bytes:
+    return picture if isinstance(picture, bytes) else Path(picture).read_bytes()
 
 
 def _fill(

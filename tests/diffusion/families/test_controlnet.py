@@ -1,13 +1,16 @@
 """ControlNets beside UNets: as in the stock pipelines, and as strong as each row asks for."""
 
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionControlNetPipeline, StableDiffusionXLControlNetPipeline
 from safetensors.torch import load_file, save_file
 
 from diffusion.checkpoint import CheckpointUnusable
+from diffusion.composition import place_in
 from diffusion.image_model import Wish
 from diffusion.noise import draw_noise
 from tests.diffusion.families.stock_unet import draw_stock, find_difference
@@ -146,3 +149,18 @@ def test_what_is_no_controlnet_is_refused(home, tmp_path):
     (broken / WEIGHTS).unlink()
     torch.save(tensors, broken / "diffusion_pytorch_model.bin")
     assert "does not load" in refusal(home, broken)
+
+
+@families
+def test_a_map_that_comes_along_steers_in_the_place_of_edges(home, family):
+    """A depth map, say: placed as the product is, and black around it."""
+    model = steer(home, family)
+    depth = np.tile(np.linspace(0, 255, 48).astype(np.uint8)[:, None, None], (1, 48, 3))
+    told = replace(DISC, control=depth)
+    control = model.prepare(told).conditions["restyle"]["control"]
+    rgb, alpha = place_in(np.dstack([depth, DISC.cutout[..., 3]]), 16, 16)
+    expected = torch.from_numpy(rgb / 255 * alpha[..., None]).permute(2, 0, 1)[None]
+    assert torch.allclose(control, expected.float(), atol=1e-6) and control.std() > 0.1
+    wish = Wish("restyle")
+    assert find_difference(walk(model, told, wish=wish), walk(model, DISC, wish=wish)) > 2
+    assert model.prepare(told).digest != model.prepare(DISC).digest

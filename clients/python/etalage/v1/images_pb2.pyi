@@ -158,7 +158,7 @@ class CancelImageResponse(_message.Message):
     def __init__(self, num_cancelled: _Optional[int] = ..., is_remembered: _Optional[bool] = ...) -> None: ...
 
 class InlineProduct(_message.Message):
-    __slots__ = ("title", "packshot", "attributes")
+    __slots__ = ("title", "packshot", "attributes", "control_map")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -169,10 +169,12 @@ class InlineProduct(_message.Message):
     TITLE_FIELD_NUMBER: _ClassVar[int]
     PACKSHOT_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_MAP_FIELD_NUMBER: _ClassVar[int]
     title: str
     packshot: bytes
     attributes: _containers.ScalarMap[str, str]
-    def __init__(self, title: _Optional[str] = ..., packshot: _Optional[bytes] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    control_map: bytes
+    def __init__(self, title: _Optional[str] = ..., packshot: _Optional[bytes] = ..., attributes: _Optional[_Mapping[str, str]] = ..., control_map: _Optional[bytes] = ...) -> None: ...
 
 class Guidance(_message.Message):
     __slots__ = ("product_scale", "strength")
