@@ -87,8 +87,11 @@ def test_an_inline_product_travels_whole_from_bytes_and_from_a_file(face, tmp_pa
     (tmp_path / "shoe.png").write_bytes(PIXEL)
     with serve(succeed) as (server, service):
         for packshot in (PIXEL, tmp_path / "shoe.png", str(tmp_path / "shoe.png")):
-            face.generate(server, Product("red shoe", packshot, {"colour": "red"}))
-    expected = pb.InlineProduct(title="red shoe", packshot=PIXEL, attributes={"colour": "red"})
+            product = Product("red shoe", packshot, {"colour": "red"}, control_map=packshot)
+            face.generate(server, product)
+    expected = pb.InlineProduct(
+        title="red shoe", packshot=PIXEL, attributes={"colour": "red"}, control_map=PIXEL
+    )
     assert [request.inline_product for request in service.requests] == [expected] * 3
     assert {request.WhichOneof("product") for request in service.requests} == {"inline_product"}
 

@@ -14,8 +14,9 @@ from tests.server.doors.sketching import SECRET
 GOOD = pictures.encode("PNG")
 
 
-def inline(packshot):
-    return {"inline_product": pb.InlineProduct(title="Chair", packshot=packshot)}
+def inline(packshot, control_map=b""):
+    chair = pb.InlineProduct(title="Chair", packshot=packshot, control_map=control_map)
+    return {"inline_product": chair}
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,10 @@ def inline(packshot):
         (inline(pictures.png_that_claims(5000, 4001)), "inline_product.packshot"),
         (inline(pictures.png_that_claims(60_000, 60_000)), "inline_product.packshot"),
         (inline(pictures.png_with_a_text_bomb()), "inline_product.packshot"),
+        (inline(GOOD, b"no image at all"), "inline_product.control_map"),
+        (inline(GOOD, pictures.png_that_claims(60_000, 60_000)), "inline_product.control_map"),
+        ({"product_id": "chair", "style": 300 * "x"}, "style"),
+        ({"product_id": "chair", "output": pb.OutputSpec(aspect_ratio=9)}, "output.aspect_ratio"),
         ({"product_id": "chair", "num_images": 0}, "num_images"),
         ({"product_id": "chair", "num_images": 99}, "num_images"),
         ({"product_id": "chair", "steps": 0}, "steps"),
