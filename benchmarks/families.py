@@ -2,7 +2,7 @@
 
 Every family is built with random weights: what a forward costs does not depend on what they say. Of
 each, eight pictures for eight shoppers are sampled in shared forwards, and one by one by the stock
-pipeline; what the shopper costs is measured on Stable Diffusion 1.5 in full size. Tests build the
+pipeline; what the shopper costs is measured on networks as wide as published ones. Tests build the
 same small networks (`tests/diffusion/families`).
 """
 
@@ -20,7 +20,7 @@ from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.engine_runs import running_engine, sample, time_forwards
-from benchmarks.families_built import BUILDERS, NUM_STEPS, Contender, build_full_sd15
+from benchmarks.families_built import BUILDERS, NUM_STEPS, SIZED, Contender
 from benchmarks.measurement import Options, Report, parse_options
 from diffusion.families.model import PretrainedDiffusion
 from diffusion.image_model import Wish
@@ -73,14 +73,15 @@ async def compare(contender: Contender, size: Size) -> list[float]:
 
 def measure_shopper(report: Report, size: Size) -> None:
     """A forward with the shopper's adapter over one without, in turns."""
-    with TemporaryDirectory() as folder:
-        plain, personal = build_full_sd15(Path(folder))
+    for name, build in SIZED.items():
+        with TemporaryDirectory() as folder:
+            models = build(Path(folder))
         costs = []
-        for _ in tqdm(range(size.forwards), "shopper", leave=False):
-            pair = [time_one(model) for model in (plain, personal)]
-            costs.append(pair[1] / pair[0])
-    name = "sd15_full_256px.shopper"
-    report.add(name, costs, "x a forward without", target=1.05, better="lower")
+        for _ in tqdm(range(size.forwards), f"shopper of {name}", leave=False):
+            plain_s, personal_s = map(time_one, models)
+            costs.append(personal_s / plain_s)
+        unit = "x a forward without"
+        report.add(f"{name}.shopper", costs, unit, target=1.05, better="lower")
 
 
 def time_one(model: PretrainedDiffusion) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 from torch import Tensor
 
 from diffusion.families.loading import find_family, load_model
@@ -241,9 +241,27 @@ BUILDERS: dict[str, Callable[[Path], Iterator[Contender]]] = {
 }
 
 
-def build_full_sd15(folder: Path) -> tuple[PretrainedDiffusion, PretrainedDiffusion]:
-    """Stable Diffusion 1.5's UNet as published, in pictures of 256 px: without a shopper's adapter,
-    and with one for vectors of 1024 numbers, as the published one takes them."""
+Pair = tuple[PretrainedDiffusion, PretrainedDiffusion]
+"""Without a shopper's adapter, and with one."""
+
+
+def pair(
+    family: str, make: Callable[[], Any], parts: Mapping[str, Any], shopper: Any, size: Size
+) -> Pair:
+    """A tiny pipeline with these parts in the place of its own."""
+    found = []
+    for told in (None, shopper):
+        pipe = make()
+        pipe.register_modules(**copy.deepcopy(dict(parts)))
+        specification = specify(family, size, shopper=told)
+        built = find_family(family)(pipe, specification)
+        found.append(PretrainedDiffusion(built, specification, "0" * 16))
+    return found[0], found[1]
+
+
+def build_full_sd15(folder: Path) -> Pair:
+    """Stable Diffusion 1.5's UNet as published, at 256 px, and an adapter for vectors of 1024
+    numbers, as the published one takes them."""
     unet = UNet2DConditionModel(
         sample_size=64,
         block_out_channels=(320, 640, 1280, 1280),
@@ -251,11 +269,48 @@ def build_full_sd15(folder: Path) -> tuple[PretrainedDiffusion, PretrainedDiffus
         attention_head_dim=8,
     ).eval()
     weights = tiny_unet.save_adapter(folder, unet, width=1024)
-    shown = []
-    for shopper in (None, adapt(folder, weights)):
-        pipe = tiny_unet.tiny_sd15()
-        pipe.register_modules(unet=copy.deepcopy(unet), text_encoder=tiny_clip.tiny_clip_text(768))
-        specification = specify("sd15", (64, 64), shopper=shopper)
-        family = find_family("sd15")(pipe, specification)
-        shown.append(PretrainedDiffusion(family, specification, "0" * 16))
-    return shown[0], shown[1]
+    parts = {"unet": unet, "text_encoder": tiny_clip.tiny_clip_text(768)}
+    return pair("sd15", tiny_unet.tiny_sd15, parts, adapt(folder, weights), (64, 64))
+
+
+def build_wide_sd3(folder: Path) -> Pair:
+    """Four of the 24 blocks of Stable Diffusion 3.5 medium, at 512 px."""
+    transformer = SD3Transformer2DModel(
+        sample_size=128,
+        in_channels=4,
+        out_channels=4,
+        num_layers=4,
+        num_attention_heads=24,
+        attention_head_dim=64,
+        joint_attention_dim=32,
+        caption_projection_dim=1536,
+        pooled_projection_dim=24,
+        pos_embed_max_size=192,
+        qk_norm="rms_norm",
+    ).eval()
+    weights = tiny_sd3.save_adapter(folder, WIDTH, 1536, 4, head_width=64)
+    parts = {"transformer": transformer}
+    return pair("sd3", tiny_sd3.tiny_sd3, parts, adapt(folder, weights), (128, 128))
+
+
+def build_wide_flux(folder: Path) -> Pair:
+    """Two of the 19 double and four of the 38 single blocks of FLUX.1, at 256 px."""
+    transformer = FluxTransformer2DModel(
+        in_channels=16,
+        num_layers=2,
+        num_single_layers=4,
+        joint_attention_dim=32,
+        pooled_projection_dim=16,
+        guidance_embeds=True,
+    ).eval()
+    weights = tiny_flux.save_adapter(folder, WIDTH, 3072, 32, 2)
+    parts = {"transformer": transformer}
+    return pair("flux", tiny_flux.tiny_flux, parts, adapt(folder, weights), (64, 64))
+
+
+SIZED: dict[str, Callable[[Path], Pair]] = {
+    "sd15_full_256px": build_full_sd15,
+    "sd3_4_blocks_512px": build_wide_sd3,
+    "flux_6_blocks_256px": build_wide_flux,
+}
+"""As wide as published ones, which is what a shopper's share of a forward depends on."""

@@ -87,7 +87,7 @@ def _ingest(configuration: Configuration, arguments: argparse.Namespace) -> int:
 
 
 def _add_models(verbs: Verbs) -> None:
-    text = "look at pretrained models before they are served"
+    text = "look at pretrained models, and at those of a running server"
     parser = verbs.add_parser("models", help=text, description=f"{text.capitalize()}.")
     nested = parser.add_subparsers(required=True, metavar="VERB")
     text = "load what a specification says, run a step of each bucket, tell what it takes"
@@ -106,6 +106,33 @@ def _add_models(verbs: Verbs) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_flags(parser, ("logging",))
+    _add_administration(nested)
+
+
+def _add_administration(nested: Verbs) -> None:
+    """What is asked of a running server."""
+    told = {
+        "list": ("which revisions a running server holds", ""),
+        "load": ("load a model into a running server, or exchange it", "SPECIFICATION"),
+        "unload": ("take a model from a running server", "NAME"),
+    }
+    for name, (text, subject) in told.items():
+        parser = nested.add_parser(name, help=text, description=f"{text.capitalize()}.")
+        parser.set_defaults(run=_administer, verb=name, config=None)
+        if subject:
+            parser.add_argument("subject", metavar=subject)
+        text = "the server's admin port (default: 127.0.0.1:50052)"
+        parser.add_argument("--admin", default="127.0.0.1:50052", metavar="HOST:PORT", help=text)
+
+
+def _administer(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    from server.commands import administer
+
+    if arguments.verb == "list":
+        return administer.list_models(arguments.admin)
+    if arguments.verb == "load":
+        return administer.load_model(arguments.admin, Path(arguments.subject))
+    return administer.unload_model(arguments.admin, arguments.subject)
 
 
 def _device(text: str) -> str:

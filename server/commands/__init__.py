@@ -5,5 +5,5 @@ building  model, features, engine and pipeline from it
 workshop  how a further model comes to run on the engines, and goes
 serve     answers requests until a signal comes
 ingest    fills the feature store
-models    looks at a pretrained model before it is served
+models    looks at a pretrained model before it is served; administer: at those of a server
 """

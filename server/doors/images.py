@@ -148,6 +148,7 @@ class ImageService:
         requests = slate_from_proto(slate, deadline_s=_deadline_s(context))
         with self._cancellations.running(_name(slate.request_id)) as run:
             # All at once: their features are read together, and the engine decides who goes first.
+            # Each takes its model before it waits for anything: one revision answers them all.
             for rank, request in enumerate(requests):
                 run.start(self._fill_slot(rank, request, repeat))
             try:

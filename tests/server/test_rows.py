@@ -1,6 +1,7 @@
 """A request becomes rows: seeds, scales, and what fits before the deadline."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from server.core import Arm, ImageRequest, Mode, SamplerName, Sigmas
 from server.experiments import assign
 from server.personalization import decide
 from server.products import PreparedProduct
-from server.rows import Defaults, choose_seed, plan_rows, point
+from server.rows import Defaults, choose_seed, choose_style, plan_rows, point
 from tests.diffusion.tiny import WIDTH, load_model
 
 TASTE = np.linspace(-1, 1, WIDTH, dtype=np.float32)
@@ -257,3 +258,21 @@ def test_an_inline_product_draws_its_seed_from_its_title(product):
     silent, asked = ImageRequest("shoe"), ImageRequest("shoe", seed=5)
     assert choose_seed(silent, inline, Arm.GENERIC, 0) == derive_seed("Red shoe", "generic", "0")
     assert choose_seed(asked, inline, Arm.GENERIC, 2) == 7
+
+
+def test_a_style_is_that_of_the_request_or_of_the_shoppers_interests():
+    class Styled:
+        def choose_style(self, interests):
+            return "noir" if "film" in interests else ""
+
+    model: Any = Styled()
+
+    def style(shopper, **fields):
+        request = ImageRequest("shoe", user_id="u1", **fields)
+        taste = decide(assign(request, 0.5), "u1", shopper, "service", "fingerprint")
+        return choose_style(request, taste, model)
+
+    fan = replace(KNOWN, interests=("chess", "film"))
+    assert style(fan) == "noir" and style(KNOWN) == ""
+    assert style(fan, style="sepia") == style(None, style="sepia") == "sepia"
+    assert style(fan, strength=0.0) == style(replace(fan, consent=False)) == "", "nobody's"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,6 +130,32 @@ def test_the_admin_port_says_what_serves(admin):
     studio = models["studio"]
     assert studio.state == pb.MODEL_STATE_READY and studio.licence == "openrail++"
     assert list(studio.styles) == ["noir"] and studio.family == "sdxl"
+
+
+def run(serving: Running, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "server", "models", *arguments]
+        + [f"--admin=127.0.0.1:{serving.ports.admin}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_models_are_managed_from_the_command_line(serving, client, tmp_path):
+    path = write(furnish(tmp_path), name="shelf")
+    loaded = run(serving, "load", str(path))
+    assert loaded.returncode == 0, loaded.stderr
+    assert loaded.stdout.startswith("shelf  ") and "  ready  sdxl  openrail++" in loaded.stdout
+    assert client.generate(PRODUCT, model="shelf").steps == 4
+    listed = run(serving, "list").stdout.splitlines()
+    assert {line.split()[0] for line in listed} == {"fast", "quality", "shelf", "studio"}
+    assert [line for line in listed if line.endswith("default")] == [
+        line for line in listed if line.startswith("quality")
+    ]
+    assert run(serving, "unload", "shelf").returncode == 0
+    again = run(serving, "unload", "shelf")
+    assert again.returncode == 1 and "no model 'shelf' on this server" in again.stderr
 
 
 async def test_a_model_is_exchanged_while_shoppers_ask(serving, folder, admin, tmp_path):

@@ -87,6 +87,7 @@ def save_adapter(
     num_attentions: int = NUM_LAYERS,
     name: str = FILE,
     seed: int = 0,
+    head_width: int = HEAD_WIDTH,
 ) -> str:
     """An adapter for vectors of this width and a transformer of `hidden`; the file's name."""
     torch.manual_seed(seed)
@@ -95,7 +96,7 @@ def save_adapter(
     )
     tensors = {f"image_proj.{key}": value for key, value in projection.state_dict().items()}
     for number in range(num_attentions):
-        attention = SD3IPAdapterJointAttnProcessor2_0(hidden, hidden, HEAD_WIDTH, HIDDEN)
+        attention = SD3IPAdapterJointAttnProcessor2_0(hidden, hidden, head_width, HIDDEN)
         for linear in (attention.to_k_ip, attention.to_v_ip):
             torch.nn.init.normal_(linear.weight, std=0.5)
         own = {f"ip_adapter.{number}.{key}": value for key, value in attention.state_dict().items()}

@@ -1,0 +1,57 @@
+"""models list, load, unload: asks a running server by its admin port."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+
+from etalage.v1 import models_pb2 as pb
+from etalage.v1.models_pb2_grpc import ModelServiceStub
+
+TIMEOUT_S = 3600.0  # a large model takes minutes to load
+
+
+def list_models(address: str) -> int:
+    """A line for each revision that the server holds."""
+    return _ask(address, lambda stub: _print(*stub.ListModels(pb.ListModelsRequest()).models))
+
+
+def load_model(address: str, path: Path) -> int:
+    """Until it serves; what it replaces serves on till then."""
+    request = pb.LoadModelRequest(specification_path=str(path.absolute()))
+    return _ask(address, lambda stub: _print(stub.LoadModel(request, timeout=TIMEOUT_S).model))
+
+
+def unload_model(address: str, name: str) -> int:
+    """Until its last request has ended."""
+    request = pb.UnloadModelRequest(name=name)
+    return _ask(address, lambda stub: stub.UnloadModel(request, timeout=TIMEOUT_S))
+
+
+def describe(model: pb.ServedModel) -> str:
+    state = pb.ModelState.Name(model.state).removeprefix("MODEL_STATE_").lower()
+    facts = [model.name, model.revision, state, model.family, model.licence]
+    if model.is_default:
+        facts.append("default")
+    if model.HasField("last_error"):
+        facts.append(f"last load failed: {model.last_error.message}")
+    return "  ".join(fact for fact in facts if fact)
+
+
+def _print(*models: pb.ServedModel) -> None:
+    for model in models:
+        print(describe(model))
+
+
+def _ask(address: str, call: Callable[[ModelServiceStub], object]) -> int:
+    """The exit status: 1 where the server refuses or is not there, with its reason."""
+    with grpc.insecure_channel(address) as channel:
+        try:
+            call(ModelServiceStub(channel))  # type: ignore[no-untyped-call]
+        except grpc.RpcError as error:
+            print(f"models: {address}: {error.details()}", file=sys.stderr)
+            return 1
+    return 0
