@@ -85,7 +85,7 @@ def measure_shopper(report: Report, size: Size) -> None:
 
 
 def time_one(model: PretrainedDiffusion) -> float:
-    return median(time_forwards(model, warm_requests(model)[0], COST_ROWS, 3))
+    return median(time_forwards(model, warm_requests(model)[0], COST_ROWS, 1))
 
 
 def measure_families(report: Report, size: Size) -> None:
@@ -105,7 +105,7 @@ def main(options: Options) -> int:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     report = Report("families", options)
     report.environment |= {"num_steps": NUM_STEPS, "weights": "random"}
-    size = Size(1, 1, unmeasured=0) if options.quick else Size(5, 9)
+    size = Size(1, 1, unmeasured=0) if options.quick else Size(5, 5)
     measure_families(report, size)
     measure_shopper(report, size)
     return report.finish()

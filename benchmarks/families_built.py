@@ -250,9 +250,9 @@ def pair(
 ) -> Pair:
     """A tiny pipeline with these parts in the place of its own."""
     found = []
-    for told in (None, shopper):
+    for told, own in ((None, copy.deepcopy(dict(parts))), (shopper, parts)):
         pipe = make()
-        pipe.register_modules(**copy.deepcopy(dict(parts)))
+        pipe.register_modules(**own)
         specification = specify(family, size, shopper=told)
         built = find_family(family)(pipe, specification)
         found.append(PretrainedDiffusion(built, specification, "0" * 16))
@@ -294,16 +294,16 @@ def build_wide_sd3(folder: Path) -> Pair:
 
 
 def build_wide_flux(folder: Path) -> Pair:
-    """Two of the 19 double and four of the 38 single blocks of FLUX.1, at 256 px."""
+    """One of the 19 double and two of the 38 single blocks of FLUX.1, at 256 px."""
     transformer = FluxTransformer2DModel(
         in_channels=16,
-        num_layers=2,
-        num_single_layers=4,
+        num_layers=1,
+        num_single_layers=2,
         joint_attention_dim=32,
         pooled_projection_dim=16,
         guidance_embeds=True,
     ).eval()
-    weights = tiny_flux.save_adapter(folder, WIDTH, 3072, 32, 2)
+    weights = tiny_flux.save_adapter(folder, WIDTH, 3072, 32, 1)
     parts = {"transformer": transformer}
     return pair("flux", tiny_flux.tiny_flux, parts, adapt(folder, weights), (64, 64))
 
@@ -311,6 +311,6 @@ def build_wide_flux(folder: Path) -> Pair:
 SIZED: dict[str, Callable[[Path], Pair]] = {
     "sd15_full_256px": build_full_sd15,
     "sd3_4_blocks_512px": build_wide_sd3,
-    "flux_6_blocks_256px": build_wide_flux,
+    "flux_3_blocks_256px": build_wide_flux,
 }
 """As wide as published ones, which is what a shopper's share of a forward depends on."""

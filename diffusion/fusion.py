@@ -36,6 +36,11 @@ class ProductCondition:
         parts = self.packshot.cpu().numpy(), self.image_embedding, self.title_embedding
         return hashlib.blake2b(b"".join(p.tobytes() for p in parts), digest_size=16).digest()
 
+    @property
+    def num_bytes(self) -> int:
+        parts = self.packshot, self.image_embedding, self.title_embedding
+        return sum(part.nbytes for part in parts)
+
 
 @dataclass(frozen=True, slots=True)
 class ShopperCondition:

@@ -93,6 +93,10 @@ class PreparedProduct(Protocol):
     def digest(self) -> bytes:
         """Of all that the model sees of it."""
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it takes, on the model's device and beside."""
+
 
 class ImageModel(Protocol):
     name: str

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, proxy
 
 from diffusion.encoders import Encoders
 from diffusion.families.adapters.lora import NoRoom
@@ -172,7 +172,8 @@ class Pipeline:
         self, request: ImageRequest, model: ImageModel, features: Product | None
     ) -> PreparedProduct:
         if (shelf := self._shelves.get(model)) is None:
-            shelf = self._shelves[model] = ProductShelf(model, self._encoders)
+            # A shelf that held its model would keep it in memory after it was exchanged.
+            shelf = self._shelves[model] = ProductShelf(proxy(model), self._encoders)
         ratio = request.output.aspect_ratio
         try:
             if features is not None:

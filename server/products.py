@@ -33,6 +33,10 @@ class PreparedProduct:
     cutout: NDArray[np.uint8]
     condition: Any
 
+    @property
+    def num_bytes(self) -> int:
+        return self.cutout.nbytes + int(self.condition.num_bytes)
+
 
 def choose_title(titles: Mapping[str, str], locale: str) -> tuple[str, str]:
     """(language, title): the locale, its shorter forms, English, then whatever there is.
@@ -49,15 +53,19 @@ def choose_title(titles: Mapping[str, str], locale: str) -> tuple[str, str]:
 
 
 class ProductShelf:
-    """Prepares products for one model and keeps the last `capacity`; callable from several threads.
+    """Prepares products for one model and keeps those used last, `max_bytes` of them; callable from
+    several threads.
 
     `encoders` made the features of products. Raises features.packshots.PackshotUnusable where a
     packshot can't be read.
     """
 
-    def __init__(self, model: ImageModel, encoders: Encoders, capacity: int = 512) -> None:
-        self._model, self._encoders, self._capacity = model, encoders, capacity
+    def __init__(
+        self, model: ImageModel, encoders: Encoders, max_bytes: int = 512 * 1024 * 1024
+    ) -> None:
+        self._model, self._encoders, self._max_bytes = model, encoders, max_bytes
         self._kept: OrderedDict[Hashable, PreparedProduct] = OrderedDict()
+        self._num_bytes = 0
         self._lock = Lock()
 
     def find(
@@ -78,10 +86,13 @@ class ProductShelf:
         facts = self._tell(product, language, title)
         condition = self._model.prepare(facts, aspect_ratio)
         made = PreparedProduct(product.product_id, facts.cutout, condition)
+        key = name(product, locale), aspect_ratio
         with self._lock:
-            self._kept[name(product, locale), aspect_ratio] = made
-            while len(self._kept) > self._capacity:
-                self._kept.popitem(last=False)
+            if key not in self._kept:  # or another thread was faster
+                self._kept[key] = made
+                self._num_bytes += made.num_bytes
+            while self._num_bytes > self._max_bytes:
+                self._num_bytes -= self._kept.popitem(last=False)[1].num_bytes
         return made
 
     def prepare_inline(self, product: InlineProduct, aspect_ratio: float = 1.0) -> PreparedProduct:

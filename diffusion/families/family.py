@@ -28,6 +28,10 @@ class Prompt:
     conditions: Conditions
     num_lost_tokens: int = 0
 
+    @property
+    def num_bytes(self) -> int:
+        return sum(value.nbytes for value in self.conditions.values())
+
 
 class Family(ABC):
     """One architecture, loaded.

@@ -41,7 +41,9 @@ GREY = 128
 EMBEDDED_GUIDANCE = 3.5
 """Of models that are told of guidance, where the specification says nothing: FLUX.1-dev's own."""
 
-KEPT_PROMPTS = 1024
+KEPT_BYTES = 256 * 1024 * 1024
+"""Of prompts that were read: a long one takes megabytes."""
+
 TASKS = ("preserve", "restyle")
 
 
@@ -59,6 +61,12 @@ class PretrainedProduct:
     image_embedding: Vector
     digest: bytes
     warnings: tuple[str, ...] = ()
+
+    @property
+    def num_bytes(self) -> int:
+        told = [self.start, *self.prompt.conditions.values()]
+        told += [value for cond in self.conditions.values() for value in cond.values()]
+        return sum({value.data_ptr(): value.nbytes for value in told}.values())
 
 
 class PretrainedDiffusion:
@@ -169,7 +177,8 @@ class PretrainedDiffusion:
                 return known
             with torch.inference_mode():
                 prompt = self._prompts[text] = self.family.encode_prompt(text)
-            while len(self._prompts) > KEPT_PROMPTS:
+            max_prompts = max(2, KEPT_BYTES // max(prompt.num_bytes, 1))  # all are of one size
+            while len(self._prompts) > max_prompts:
                 self._prompts.popitem(last=False)
         return prompt
 

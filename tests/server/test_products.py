@@ -15,6 +15,9 @@ from server.products import ProductShelf, choose_title
 from tests.diffusion.tiny import LATENT_CHANNELS, LATENT_SIDE, WIDTH, load_model
 
 TITLES = {"en": "shoe", "de": "Schuh", "pt-BR": "sapato", "zh-hant": "鞋"}
+PREPARED_BYTES = 4 * (24 * 24 + (LATENT_CHANNELS + 1) * LATENT_SIDE**2 + 2 * WIDTH)
+"""A cut-out of 24 px, latents with a mask, and two vectors."""
+
 VECTOR = np.linspace(0, 1, WIDTH, dtype=np.float32)
 
 
@@ -25,7 +28,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def shelf(model):
-    return ProductShelf(model, model.encoders, capacity=2)
+    return ProductShelf(model, model.encoders, max_bytes=2 * PREPARED_BYTES)
 
 
 def draw_packshot(colour="crimson", side=24):
@@ -108,10 +111,11 @@ def test_products_that_were_asked_for_least_lately_go_first(shelf, make_product)
     shelf.prepare(make_product("three"), "en")
     assert shelf.prepare(make_product("one"), "en") is one
     assert shelf.prepare(make_product("two"), "en") is not two
+    assert one.num_bytes == two.num_bytes == PREPARED_BYTES
 
 
 def test_several_threads_may_ask_at_once(model, make_product):
-    shelf = ProductShelf(model, model.encoders, capacity=3)
+    shelf = ProductShelf(model, model.encoders, max_bytes=3 * PREPARED_BYTES)
     names = [f"p{number % 5}" for number in range(40)]
     with ThreadPoolExecutor(4) as pool:
         prepared = list(pool.map(lambda name: shelf.prepare(make_product(name), "en"), names))
