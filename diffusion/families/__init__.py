@@ -8,6 +8,7 @@ quantization    weights in eight bits
 model           all that is alike for every family: prompts, product, shopper, walks
 schedules       where a family's own schedule goes, in our sigmas
 unet            Stable Diffusion 1.5 and XL
+flow            what the transformers of a rectified flow have in common
 sd3             Stable Diffusion 3 and 3.5
 flux            FLUX.1
 z_image         Z-Image

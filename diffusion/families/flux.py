@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from diffusion.checkpoint import CheckpointUnusable
-from diffusion.denoiser import Conditions, FlowDenoiser
+from diffusion.denoiser import Conditions
+from diffusion.families.adapters.adapter_file import digest_file, read_shapes
 from diffusion.families.adapters.joint_attention import (
-    PATCH,
     check_keys,
-    digest_file,
     find_adapter,
     load_adapter,
-    read_shapes,
     to_tokens,
     weigh_rows,
 )
-from diffusion.families.family import Family, Prompt
-from diffusion.families.schedules import FlowSchedule
-from diffusion.families.specification import AdapterShopper, ModelSpecification, Size
-
-MAX_PROMPT_TOKENS = 512
-"""Of T5, that the pipeline takes."""
+from diffusion.families.family import Prompt
+from diffusion.families.flow import PATCH, FlowTransformer
+from diffusion.families.specification import AdapterShopper, ModelSpecification
 
 LONG_PROJECTION = 65536
 """Outputs of a projection that gives 16 tokens; others give 4, as diffusers has it."""
 
 
-class Flux(Family):
+class Flux(FlowTransformer):
     """The prompt is read by T5, and by CLIP as a whole.
 
     Adapters act in the double blocks, in which picture and text have weights of their own; stock
@@ -42,14 +37,10 @@ class Flux(Family):
     """
 
     pipelines = ("FluxPipeline", "FluxKontextPipeline", "FluxFillPipeline")
+    most_prompt_tokens = 512
 
     def __init__(self, pipe: Any, specification: ModelSpecification) -> None:
-        self.pipe, self.dtype = pipe, pipe.transformer.dtype
-        self.max_tokens = specification.max_prompt_tokens
-        if self.max_tokens > MAX_PROMPT_TOKENS:
-            raise CheckpointUnusable(
-                f"max_prompt_tokens: {self.max_tokens}, but flux reads {MAX_PROMPT_TOKENS} at most"
-            )
+        super().__init__(pipe, specification)
         kind = type(pipe).__name__
         self.is_inpainting = kind == "FluxFillPipeline"
         told = specification.product
@@ -58,8 +49,6 @@ class Flux(Family):
         self._masks_references = len(refers) > 1
         self._check_channels(kind)
         self.has_embedded_guidance = pipe.transformer.config.guidance_embeds
-        self.schedule = FlowSchedule(pipe.scheduler.config)
-        self._flow = FlowDenoiser(self._predict)
         if isinstance(specification.shopper, AdapterShopper) and hasattr(pipe, "load_ip_adapter"):
             self._load_shopper(specification.shopper, specification)
 
@@ -99,17 +88,6 @@ class Flux(Family):
         self.shopper_width = projection[1]
         self.adapters_digest = digest_file(path)
 
-    @property
-    def network(self) -> nn.Module:
-        return cast(nn.Module, self.pipe.transformer)
-
-    def latent_shape(self, size: Size) -> tuple[int, int, int]:
-        factor = self.pipe.vae_scale_factor
-        unit = PATCH * factor
-        if any(side % unit or side <= 0 for side in size):
-            raise ValueError(f"{size[0]} x {size[1]}: sides must be multiples of {unit}")
-        return self.pipe.vae.config.latent_channels, size[1] // factor, size[0] // factor
-
     def encode_prompt(self, text: str) -> Prompt:
         embeds, pooled, _ = self.pipe.encode_prompt(text, max_sequence_length=self.max_tokens)
         num_lost = max(len(self.pipe.tokenizer_2(text).input_ids) - self.max_tokens, 0)
@@ -118,9 +96,6 @@ class Flux(Family):
     def encode_packshot(self, pixels: Tensor) -> Conditions:
         """Fill is shown grey where nothing is kept."""
         return {"blank": self.encode_image(torch.zeros_like(pixels))} if self.is_inpainting else {}
-
-    def denoise(self, x: Tensor, sigma: Tensor, cond: Conditions) -> Tensor:
-        return self._flow(x, sigma, cond)
 
     def _predict(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         height, width = x_t.shape[-2] // PATCH, x_t.shape[-1] // PATCH
@@ -170,17 +145,6 @@ class Flux(Family):
         others = has_reference.new_ones(len(has_reference), cond["prompt"].shape[1] + num_tokens)
         known = torch.cat([others, has_reference.expand(-1, num_tokens)], dim=1)
         return {"attention_mask": known[:, None, None]}
-
-    def encode_image(self, pixels: Tensor) -> Tensor:
-        vae = self.pipe.vae
-        mean = vae.encode(pixels.to(vae.dtype)).latent_dist.mean.float()
-        latents: Tensor = (mean - vae.config.shift_factor) * vae.config.scaling_factor
-        return latents
-
-    def decode(self, latents: Tensor) -> Tensor:
-        vae = self.pipe.vae
-        shifted = latents / vae.config.scaling_factor + vae.config.shift_factor
-        return cast(Tensor, vae.decode(shifted.to(vae.dtype), return_dict=False)[0])
 
     def describe(self) -> Mapping[str, str]:
         told = {}

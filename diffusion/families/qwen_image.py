@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffusion.checkpoint import CheckpointUnusable
-from diffusion.denoiser import Conditions, FlowDenoiser, per_row
-from diffusion.families.family import Family, Prompt
-from diffusion.families.schedules import FlowSchedule
-from diffusion.families.specification import ModelSpecification, Size
+from diffusion.denoiser import per_row
+from diffusion.families.family import Prompt
+from diffusion.families.flow import FlowTransformer
+from diffusion.families.specification import ModelSpecification
 
 TINIEST = 1e-12
 """Below any length of a prediction; keeps 0 / 0 out."""
@@ -49,7 +49,7 @@ class WeighedPromptAttention(QwenDoubleStreamAttnProcessor2_0):  # type: ignore[
         return attended
 
 
-class QwenImage(Family):
+class QwenImage(FlowTransformer):
     """`guidance` is the stock pipeline's true_cfg_scale.
 
     The reference latents of QwenImageEditPipeline are not taken: its text encoder is shown the
@@ -67,26 +67,16 @@ class QwenImage(Family):
                 f"{text.hidden_size}"
             )
         pipe.transformer.set_attn_processor(WeighedPromptAttention())
-        self.pipe, self.dtype = pipe, pipe.transformer.dtype
-        self.max_tokens = specification.max_prompt_tokens
-        self._flow = FlowDenoiser(self._predict)
+        super().__init__(pipe, specification)
         self._vae_lock = threading.Lock()
-        self.schedule = FlowSchedule(pipe.scheduler.config)
         config = pipe.vae.config
         shape = (1, -1, 1, 1)
         self._mean = torch.tensor(config.latents_mean, device=pipe.vae.device).reshape(shape)
         self._std = torch.tensor(config.latents_std, device=pipe.vae.device).reshape(shape)
 
     @property
-    def network(self) -> nn.Module:
-        return cast(nn.Module, self.pipe.transformer)
-
-    def latent_shape(self, size: Size) -> tuple[int, int, int]:
-        factor = self.pipe.vae_scale_factor
-        unit = 2 * factor
-        if any(side % unit or side <= 0 for side in size):
-            raise ValueError(f"{size[0]} x {size[1]}: sides must be multiples of {unit}")
-        return self.pipe.vae.config.z_dim, size[1] // factor, size[0] // factor
+    def num_channels(self) -> int:
+        return cast(int, self.pipe.vae.config.z_dim)
 
     def encode_prompt(self, text: str) -> Prompt:
         """Padded, with weight 0, to one length for all."""
@@ -97,9 +87,6 @@ class QwenImage(Family):
             "prompt_weight": (places < tokens.shape[1]).float(),
         }
         return Prompt(conditions, max(0, self._count_tokens(text) - self.max_tokens))
-
-    def denoise(self, x: Tensor, sigma: Tensor, cond: Conditions) -> Tensor:
-        return self._flow(x, sigma, cond)
 
     def combine(
         self, predicted: Tensor, weight: Tensor, owner: Tensor, x: Tensor, sigma: Tensor

@@ -6,30 +6,26 @@ Skip-layer guidance is not done.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffusion.checkpoint import CheckpointUnusable
-from diffusion.denoiser import Conditions, FlowDenoiser
+from diffusion.families.adapters.adapter_file import digest_file, read_shapes
 from diffusion.families.adapters.joint_attention import (
     check_keys,
-    digest_file,
     find_adapter,
     load_adapter,
-    read_shapes,
     to_tokens,
     weigh_rows,
 )
-from diffusion.families.family import Family, Prompt
+from diffusion.families.family import Prompt
+from diffusion.families.flow import FlowTransformer
 from diffusion.families.schedules import FlowSchedule
 from diffusion.families.specification import AdapterShopper, ModelSpecification, Size
 
-MAX_PROMPT_TOKENS = 512
-"""Of T5, that the pipeline takes."""
 
-
-class StableDiffusion3(Family):
+class StableDiffusion3(FlowTransformer):
     """The prompt is read by two CLIPs and, where the folder has it, by T5.
 
     Published adapters look at the hidden states of an image encoder, one vector for each patch of
@@ -38,20 +34,14 @@ class StableDiffusion3(Family):
     """
 
     pipelines = ("StableDiffusion3Pipeline",)
-    schedule: FlowSchedule
+    most_prompt_tokens = 512
 
     def __init__(self, pipe: Any, specification: ModelSpecification) -> None:
-        self.pipe, self.dtype = pipe, pipe.transformer.dtype
-        self.max_tokens = specification.max_prompt_tokens
-        if self.max_tokens > MAX_PROMPT_TOKENS:
-            raise CheckpointUnusable(
-                f"max_prompt_tokens: {self.max_tokens}, but sd3 reads {MAX_PROMPT_TOKENS} at most"
-            )
+        super().__init__(pipe, specification)
         scheduler = pipe.scheduler.config
         self.schedule = FlowSchedule(
             scheduler, is_spaced=False, scale=float(scheduler.num_train_timesteps)
         )
-        self._flow = FlowDenoiser(self._predict)
         if isinstance(specification.shopper, AdapterShopper):
             self._load_shopper(specification.shopper, specification)
 
@@ -68,10 +58,6 @@ class StableDiffusion3(Family):
         weigh_rows(network, told)
         self.shopper_width = shapes["image_proj.proj_in.weight"][1]
         self.adapters_digest = digest_file(path)
-
-    @property
-    def network(self) -> nn.Module:
-        return cast(nn.Module, self.pipe.transformer)
 
     def latent_shape(self, size: Size) -> tuple[int, int, int]:
         config = self.pipe.transformer.config
@@ -98,9 +84,6 @@ class StableDiffusion3(Family):
         num_lost = max(len(tokenizer(text).input_ids) - room, 0)
         return Prompt({"prompt": embeds, "pooled": pooled}, num_lost)
 
-    def denoise(self, x: Tensor, sigma: Tensor, cond: Conditions) -> Tensor:
-        return self._flow(x, sigma, cond)
-
     def _predict(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         shown: dict[str, Tensor] = {}
         if self.shopper_width is not None:
@@ -115,17 +98,6 @@ class StableDiffusion3(Family):
             return_dict=False,
         )[0]
         return velocity.float()
-
-    def encode_image(self, pixels: Tensor) -> Tensor:
-        vae = self.pipe.vae
-        mean = vae.encode(pixels.to(vae.dtype)).latent_dist.mean.float()
-        latents: Tensor = (mean - vae.config.shift_factor) * vae.config.scaling_factor
-        return latents
-
-    def decode(self, latents: Tensor) -> Tensor:
-        vae = self.pipe.vae
-        shifted = latents / vae.config.scaling_factor + vae.config.shift_factor
-        return cast(Tensor, vae.decode(shifted.to(vae.dtype), return_dict=False)[0])
 
     def describe(self) -> Mapping[str, str]:
         if self.shopper_width is None:

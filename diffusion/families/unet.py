@@ -19,13 +19,13 @@ from diffusion.denoiser import (
     VelocityDenoiser,
     per_row,
 )
-from diffusion.families.adapters.controlnet import find_controlnet, load_controlnet
-from diffusion.families.adapters.ip_adapter import (
+from diffusion.families.adapters.adapter_file import (
+    check_adapter,
     digest_file,
-    find_adapter,
-    fits_masks,
-    load_adapter,
+    locate_adapter,
 )
+from diffusion.families.adapters.controlnet import find_controlnet, load_controlnet
+from diffusion.families.adapters.ip_adapter import fits_masks, load_adapter
 from diffusion.families.family import Family, Prompt
 from diffusion.families.schedules import DiscreteSchedule
 from diffusion.families.specification import AdapterShopper, ModelSpecification, Size
@@ -82,7 +82,7 @@ class StableDiffusion(Family):
     def _load_adapters(self, specification: ModelSpecification) -> None:
         digests: list[str] = []
         if isinstance(told := specification.shopper, AdapterShopper):
-            path = find_adapter(told, specification)
+            path = check_adapter(locate_adapter(told, specification))
             self.shopper_width = load_adapter(self.pipe, path, told.blocks)
             digests.append(digest_file(path))
         self.controlnet = None

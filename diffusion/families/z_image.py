@@ -7,14 +7,13 @@ from typing import Any, cast
 import torch
 from diffusers import ZImageTransformer2DModel
 from diffusers.models.transformers.transformer_z_image import SEQ_MULTI_OF
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from diffusion.checkpoint import CheckpointUnusable
-from diffusion.denoiser import Conditions, FlowDenoiser
-from diffusion.families.family import Family, Prompt
-from diffusion.families.schedules import FlowSchedule
-from diffusion.families.specification import ModelSpecification, Size
+from diffusion.families.family import Prompt
+from diffusion.families.flow import FlowTransformer
+from diffusion.families.specification import ModelSpecification
 
 MULTIPLE: int = SEQ_MULTI_OF
 """The stock transformer fills prompts and pictures up to whole multiples of so many places."""
@@ -99,7 +98,7 @@ def merge(patches: Tensor, like: Tensor) -> Tensor:
     return x.permute(0, 5, 1, 3, 2, 4).reshape(like.shape)
 
 
-class ZImage(Family):
+class ZImage(FlowTransformer):
     """`guidance` counts from the negative prompt, and is 1 + the stock pipeline's guidance_scale,
     which counts from the prompt: 1 is Z-Image-Turbo's 0.0, and 5 is Z-Image's 4.0.
     """
@@ -114,21 +113,11 @@ class ZImage(Family):
                 f"{wanted}, but text_encoder/config.json has hidden_size {given}"
             )
         pipe.transformer = ZImageRows.from_stock(pipe.transformer)
-        self.pipe, self.dtype = pipe, pipe.transformer.dtype
-        self.max_tokens = specification.max_prompt_tokens
-        self._flow = FlowDenoiser(self._predict)
-        self.schedule = FlowSchedule(pipe.scheduler.config)
+        super().__init__(pipe, specification)
 
     @property
-    def network(self) -> nn.Module:
-        return cast(nn.Module, self.pipe.transformer)
-
-    def latent_shape(self, size: Size) -> tuple[int, int, int]:
-        factor = self.pipe.vae_scale_factor
-        unit = 2 * factor
-        if any(side % unit or side <= 0 for side in size):
-            raise ValueError(f"{size[0]} x {size[1]}: sides must be multiples of {unit}")
-        return self.pipe.transformer.in_channels, size[1] // factor, size[0] // factor
+    def num_channels(self) -> int:
+        return cast(int, self.pipe.transformer.in_channels)
 
     def encode_prompt(self, text: str) -> Prompt:
         """Filled up as the stock pipeline does, and then, with weight 0, to one length for all."""
@@ -143,19 +132,6 @@ class ZImage(Family):
             "prompt_weight": (places < fill_up(len(tokens))).float(),
         }
         return Prompt(conditions, max(0, self._count_tokens(text) - self.max_tokens))
-
-    def denoise(self, x: Tensor, sigma: Tensor, cond: Conditions) -> Tensor:
-        return self._flow(x, sigma, cond)
-
-    def encode_image(self, pixels: Tensor) -> Tensor:
-        vae = self.pipe.vae
-        latents = vae.encode(pixels.to(vae.dtype)).latent_dist.mode().float()
-        return cast(Tensor, (latents - vae.config.shift_factor) * vae.config.scaling_factor)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        vae = self.pipe.vae
-        scaled = latents / vae.config.scaling_factor + vae.config.shift_factor
-        return cast(Tensor, vae.decode(scaled.to(vae.dtype)).sample)
 
     def _predict(self, x_t: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
         """The transformer's time runs the other way, and so does its velocity."""

@@ -1,5 +1,6 @@
 """What is added to a family's network, row by row.
 
+adapter_file     a shopper's adapter as a file
 ip_adapter       the shopper through image-prompt attention of a UNet
 joint_attention  the same in the transformers of SD 3 and FLUX
 user_adapter     an adapter of our own, to be trained

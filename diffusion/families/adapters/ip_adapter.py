@@ -7,36 +7,19 @@ have a row for each row: that is where its strength goes, with no scale that req
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers.image_processor import IPAdapterMaskProcessor
-from safetensors import safe_open
 from torch.nn import functional as F
 
 from diffusion.checkpoint import CheckpointUnusable
-from diffusion.families.folder import check_safetensors, find_folder
-from diffusion.families.specification import AdapterShopper, ModelSpecification
-
-Shapes = Mapping[str, tuple[int, ...]]
+from diffusion.families.adapters.adapter_file import Shapes, read_shapes
 
 TOKENS = 4
 """That a published adapter makes of a vector."""
-
-
-def find_adapter(shopper: AdapterShopper, specification: ModelSpecification) -> Path:
-    """Its file; raises CheckpointUnusable."""
-    source = specification.find(shopper.source)
-    folder = find_folder(source, shopper.revision, "shopper.source")
-    path = folder / shopper.subfolder / shopper.weights
-    try:
-        check_safetensors(path)
-    except CheckpointUnusable as error:
-        raise CheckpointUnusable(f"shopper.weights: {error}") from error
-    return path
 
 
 def load_adapter(pipe: Any, path: Path, blocks: Mapping[str, Any] | None) -> int:
@@ -80,11 +63,6 @@ def scale_blocks(pipe: Any, blocks: Mapping[str, Any]) -> None:
     scales = [scale for processor in processors for scale in getattr(processor, "scale", ())]
     if not all(isinstance(scale, int | float) for scale in scales):
         raise CheckpointUnusable("shopper.blocks: scales are numbers, or lists with one a layer")
-
-
-def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    with safe_open(path, framework="pt") as opened:
-        return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}
 
 
 def find_width(path: Path, shapes: Shapes, text_width: int) -> int:
@@ -144,11 +122,6 @@ def fits_masks(height: int, width: int, num_levels: int) -> bool:
         if not torch.equal(found, expected):
             return False
     return True
-
-
-def digest_file(path: Path) -> str:
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
 
 
 def _say(shape: tuple[int, ...] | None) -> str:

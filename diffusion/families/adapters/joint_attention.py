@@ -7,26 +7,19 @@ and no row sees another's shopper.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from diffusers.models.attention_processor import SD3IPAdapterJointAttnProcessor2_0
 from diffusers.models.transformers.transformer_flux import FluxIPAdapterAttnProcessor
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffusion.checkpoint import CheckpointUnusable
-from diffusion.families.folder import check_safetensors, find_folder
+from diffusion.families.adapters.adapter_file import Shapes, check_adapter, locate_adapter
+from diffusion.families.flow import PATCH
 from diffusion.families.specification import AdapterShopper, ModelSpecification
-
-PATCH = 2
-"""Latents on a side of what a joint transformer sees as one token."""
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 MISFITS = (KeyError, ValueError, IndexError, TypeError, AttributeError, RuntimeError)
 """What diffusers raises for an adapter of another network."""
@@ -123,21 +116,10 @@ def attend(queries: list[Tensor], keys: list[Tensor], values: list[Tensor]) -> T
 
 def find_adapter(told: AdapterShopper, specification: ModelSpecification) -> Path:
     """The file, whole and in safetensors; raises CheckpointUnusable."""
-    source = specification.find(told.source)
-    path = find_folder(source, told.revision, "shopper.source") / told.subfolder / told.weights
+    path = locate_adapter(told, specification)
     if not path.is_file():
         raise CheckpointUnusable(f"shopper.weights: {path} is missing")
-    try:
-        check_safetensors(path)
-    except CheckpointUnusable as error:
-        raise CheckpointUnusable(f"shopper.weights: {error}") from error
-    return path
-
-
-def read_shapes(path: Path) -> Shapes:
-    """Of its tensors, by their names."""
-    with safe_open(path, framework="pt") as opened:
-        return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}
+    return check_adapter(path)
 
 
 def check_keys(
@@ -213,9 +195,3 @@ def take_over(stock: Any, scale: float) -> nn.Module:
             )
     own.load_state_dict(stock.state_dict(), assign=True)
     return own
-
-
-def digest_file(path: Path) -> str:
-    """SHA-256 of its bytes, first 16 hex digits."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
