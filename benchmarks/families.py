@@ -49,8 +49,7 @@ def plan(contender: Contender, number: int) -> RowRequest:
     prepared = model.prepare(contender.facts(number), ratio)
     wish = Wish("preserve", strength=(number + 1) / NUM_SHOPPERS)
     route = model.plan(prepared, contender.shopper(number), wish, seed=number)
-    told = route.plan, route.walk
-    return RowRequest(model.name, number, *told, shape=route.shape, noise_scale=route.noise_scale)
+    return RowRequest.along(route, model.name, number)
 
 
 async def compare(contender: Contender, size: Size) -> list[float]:

@@ -149,14 +149,7 @@ class Rows:
 
     def make(self, number: int) -> RowRequest:
         route = self._model.plan(self._product, None, Wish("preserve"), seed=number)
-        return RowRequest(
-            self._model.name,
-            number,
-            route.plan,
-            route.walk,
-            shape=route.shape,
-            noise_scale=route.noise_scale,
-        )
+        return RowRequest.along(route, self._model.name, number)
 
 
 async def measure_ours(model: PretrainedDiffusion, batch: int, rounds: int) -> list[float]:

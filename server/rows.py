@@ -74,20 +74,7 @@ def plan_rows(
     for number in range(request.num_images):
         seed = choose_seed(request, product, arm, number)
         route = model.plan(product.condition, shopper, wish, seed)
-        rows.append(
-            RowRequest(
-                model.name,
-                seed,
-                route.plan,
-                route.walk,
-                deadline_s,
-                max_reuse_error,
-                route.shape,
-                route.noise_scale,
-                route.image,
-                route.warnings,
-            )
-        )
+        rows.append(RowRequest.along(route, model.name, seed, deadline_s, max_reuse_error))
     return rows
 
 

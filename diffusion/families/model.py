@@ -196,7 +196,9 @@ class PretrainedDiffusion:
         schedule = self.family.schedule
         plan = schedule.plan(wish.sampler or self.preset.sampler, sigmas)
         scale = schedule.noise_scale(sigmas[0]) if image is None else sigmas[0]
-        generic, personal = self._fuse(product, None, wish), self._fuse(product, shopper, wish)
+        generic = personal = self._fuse(product, shopper, wish)
+        if shopper is not None and self.specification.intervals.shopper is not None:
+            generic = self._fuse(product, None, wish)
         digest = hashlib.blake2b(struct.pack("<Qd", seed, scale), digest_size=16)
         segments, stop = [], 0
         for phase, ticks in itertools.groupby(plan, self._find_phase):

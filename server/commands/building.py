@@ -35,7 +35,13 @@ from features.store import StoreConfig, StoreMissing
 from features.vector import FingerprintMismatch
 from server import logs
 from server.commands.serve import Built, StartFailed
-from server.commands.workshop import describe, measure_steps, open_workshop, warm_request
+from server.commands.workshop import (
+    choose_device,
+    describe,
+    measure_steps,
+    open_workshop,
+    warm_request,
+)
 from server.configuration import Configuration, EngineSlice, FeaturesSlice, ModelSlice
 from server.core import FAST, QUALITY, ModelCard
 from server.errors import EtalageError
@@ -77,13 +83,6 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
     gc.collect()
     gc.freeze()  # what is built in lives as long as the process: no collection walks it again
     models = adopt_models(configuration, placed, engines, devices, metrics)
-    try:
-        for path in configuration.model.specifications:
-            await models.load(path)
-    except (SpecificationInvalid, CheckpointUnusable, EtalageError) as error:
-        await asyncio.to_thread(router.close)
-        await reader.close()
-        raise StartFailed(str(error)) from error
     defaults = Defaults(
         min_steps=configuration.model.min_steps,
         strength=configuration.model.strength,
@@ -93,6 +92,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
     with ThreadPoolExecutor(NUM_WORKERS, "pixels", take_cores, (1,)) as workers:
         pipeline = Pipeline(reader, models, encoders, router, workers, defaults)
         try:
+            await load_specified(models, configuration.model)
             default = placed[0][QUALITY]
             card = ModelCard(default.name, default.digest)
             yield Built(pipeline, card, lambda: router.is_healthy, models.names(), models)
@@ -120,6 +120,15 @@ def name_pace_file(configuration: Configuration, model: ProductDiffusion) -> Pat
     return configuration.features.home / "pace" / name
 
 
+async def load_specified(models: Models, settings: ModelSlice) -> None:
+    """Raises StartFailed."""
+    try:
+        for path in settings.specifications:
+            await models.load(path)
+    except (SpecificationInvalid, CheckpointUnusable, EtalageError) as error:
+        raise StartFailed(str(error)) from error
+
+
 def name_devices(settings: EngineSlice) -> Sequence[str]:
     return settings.devices or (settings.device,)
 
@@ -144,12 +153,6 @@ def adopt_models(
 def count_threads(settings: EngineSlice) -> int:
     """As many as this process may run on, which is fewer than there are in a container."""
     return settings.threads or len(os.sched_getaffinity(0))
-
-
-def choose_device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
 
 
 def load_models(configuration: Configuration, device: str) -> dict[str, ProductDiffusion]:

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import diffusers
@@ -27,7 +27,7 @@ from diffusion.families.specification import (
 from diffusion.image_model import ProductFacts, ShopperFacts, Wish
 from diffusion.walks import Segment
 from server import logs
-from server.commands.workshop import describe
+from server.commands.workshop import choose_device, describe
 from server.configuration import LoggingSlice
 from server.revision import ModelFacts
 from server.sampling.pace import Pace
@@ -64,7 +64,7 @@ def check(
         library.set_verbosity_error()
         library.disable_progress_bar()
     try:
-        report = inspect(ModelSpecification.read(path), choose_device(device), buckets)
+        report = inspect(ModelSpecification.read(path), find_device(device), buckets)
     except SpecificationInvalid as error:
         return _refuse(str(error))
     except CheckpointUnusable as error:
@@ -76,14 +76,12 @@ def check(
     return 0
 
 
-def choose_device(name: str) -> str:
+def find_device(name: str) -> str:
     """Raises CheckpointUnusable where this machine has no such device."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    wanted = torch.device(name)
+    wanted = torch.device(choose_device(name))
     if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
         raise CheckpointUnusable(f"--device: this machine has no {name}")
-    return name
+    return str(wanted)
 
 
 def inspect(specification: ModelSpecification, device: str, buckets: Sequence[int]) -> Report:
@@ -149,7 +147,7 @@ def _ask(model: PretrainedDiffusion) -> RowRequest:
     route = model.plan(product, shopper, Wish("preserve", num_steps=2, strength=1.0), seed=0)
     last = route.walk[-1]
     walk = (Segment(last.stop, last.terms[-1:], last.key),)
-    return RowRequest(model.name, 0, route.plan, walk, shape=route.shape)
+    return RowRequest.along(replace(route, walk=walk), model.name, seed=0)
 
 
 def _time_steps(

@@ -56,6 +56,12 @@ def open_workshop(
     return Workshop(load, warm, close, describe, devices=devices)
 
 
+def choose_device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
 def in_passing(work: Callable[..., T], *arguments: object) -> T:
     """In a thread that ends with it: one that stayed would keep a team of threads on the cores of
     the engine."""
@@ -140,4 +146,4 @@ def warm_request(model: ImageModel, aspect_ratio: float = 1.0) -> RowRequest:
     vector = np.zeros(model.embedding_width, np.float32)
     product = model.prepare(ProductFacts(square, "a product", vector, vector), aspect_ratio)
     route = model.plan(product, None, Wish("preserve", "euler", 1), seed=0)
-    return RowRequest(model.name, 0, route.plan, route.walk, shape=route.shape)
+    return RowRequest.along(route, model.name, seed=0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from diffusion.image_model import Route
 from diffusion.noise import derive_seed, draw_noise
 from diffusion.samplers import Plan, Tick
 from diffusion.walks import Term, Walk, find_terms
@@ -35,6 +36,29 @@ class RowRequest:
     noise_scale: float | None = None
     image: Tensor | None = None
     warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def along(
+        cls,
+        route: Route,
+        model: str,
+        seed: int,
+        deadline_s: float | None = None,
+        max_reuse_error: float = 0.0,
+    ) -> RowRequest:
+        """What a model planned."""
+        return cls(
+            model,
+            seed,
+            route.plan,
+            route.walk,
+            deadline_s,
+            max_reuse_error,
+            route.shape,
+            route.noise_scale,
+            route.image,
+            route.warnings,
+        )
 
     def count_steps(self, num_ticks: int) -> int:
         return self.plan[num_ticks - 1].step if num_ticks else 0

@@ -11,7 +11,7 @@ import yaml
 
 from diffusion.families.model import PretrainedDiffusion
 from server import logs
-from server.commands.models import check, choose_device
+from server.commands.models import check, find_device
 from server.configuration import LoggingSlice
 from server.sampling.warming import warm
 from tests.diffusion.families.tiny_flux import tiny_flux
@@ -163,12 +163,12 @@ def test_numbers_that_are_not_finite_are_told(home, capsys, monkeypatch):
 
 def test_a_device_that_is_not_there_is_told(home, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert choose_device("cuda:0") == "cuda:0"
+    assert find_device("cuda:0") == "cuda:0"
     status, _, errors = run(specify(home), capsys, device="cuda:1")
     assert status == 1
     assert errors[0].endswith("--device: this machine has no cuda:1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device("auto") == "cpu"
+    assert find_device("auto") == "cpu"
 
 
 def server(*arguments):
