@@ -1,5 +1,7 @@
 import datetime
 
+from etalage.v1 import layouts_pb2 as _layouts_pb2
+from etalage.v1 import scenes_pb2 as _scenes_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -10,11 +12,19 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class CachePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CACHE_POLICY_UNSPECIFIED: _ClassVar[CachePolicy]
+    CACHE_POLICY_USE: _ClassVar[CachePolicy]
+    CACHE_POLICY_REFRESH: _ClassVar[CachePolicy]
+    CACHE_POLICY_BYPASS: _ClassVar[CachePolicy]
+
 class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MODE_UNSPECIFIED: _ClassVar[Mode]
     MODE_PRESERVE: _ClassVar[Mode]
     MODE_RESTYLE: _ClassVar[Mode]
+    MODE_CREATE: _ClassVar[Mode]
 
 class Sampler(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -57,9 +67,14 @@ class Degradation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEGRADATION_FEWER_STEPS: _ClassVar[Degradation]
     DEGRADATION_NEAREST_TASTE: _ClassVar[Degradation]
     DEGRADATION_ORIGINAL: _ClassVar[Degradation]
+CACHE_POLICY_UNSPECIFIED: CachePolicy
+CACHE_POLICY_USE: CachePolicy
+CACHE_POLICY_REFRESH: CachePolicy
+CACHE_POLICY_BYPASS: CachePolicy
 MODE_UNSPECIFIED: Mode
 MODE_PRESERVE: Mode
 MODE_RESTYLE: Mode
+MODE_CREATE: Mode
 SAMPLER_UNSPECIFIED: Sampler
 SAMPLER_EULER: Sampler
 SAMPLER_HEUN: Sampler
@@ -86,7 +101,7 @@ DEGRADATION_NEAREST_TASTE: Degradation
 DEGRADATION_ORIGINAL: Degradation
 
 class GenerateImageRequest(_message.Message):
-    __slots__ = ("request_id", "user_id", "product_id", "inline_product", "mode", "locale", "num_images", "seed", "steps", "guidance", "output", "deadline_policy", "experiment", "sampler", "model", "sigmas", "reuse_predictions", "style")
+    __slots__ = ("request_id", "user_id", "product_id", "inline_product", "mode", "locale", "num_images", "seed", "steps", "guidance", "output", "deadline_policy", "experiment", "sampler", "model", "sigmas", "reuse_predictions", "style", "scene", "diversity", "localization", "caption", "placement", "layout", "brand_kit", "max_tries", "explain", "cache_policy")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +120,16 @@ class GenerateImageRequest(_message.Message):
     SIGMAS_FIELD_NUMBER: _ClassVar[int]
     REUSE_PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     STYLE_FIELD_NUMBER: _ClassVar[int]
+    SCENE_FIELD_NUMBER: _ClassVar[int]
+    DIVERSITY_FIELD_NUMBER: _ClassVar[int]
+    LOCALIZATION_FIELD_NUMBER: _ClassVar[int]
+    CAPTION_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_FIELD_NUMBER: _ClassVar[int]
+    BRAND_KIT_FIELD_NUMBER: _ClassVar[int]
+    MAX_TRIES_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    CACHE_POLICY_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     user_id: str
     product_id: str
@@ -123,7 +148,17 @@ class GenerateImageRequest(_message.Message):
     sigmas: Sigmas
     reuse_predictions: bool
     style: str
-    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., product_id: _Optional[str] = ..., inline_product: _Optional[_Union[InlineProduct, _Mapping]] = ..., mode: _Optional[_Union[Mode, str]] = ..., locale: _Optional[str] = ..., num_images: _Optional[int] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[_Union[Guidance, _Mapping]] = ..., output: _Optional[_Union[OutputSpec, _Mapping]] = ..., deadline_policy: _Optional[_Union[DeadlinePolicy, str]] = ..., experiment: _Optional[_Union[ExperimentOverride, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., model: _Optional[str] = ..., sigmas: _Optional[_Union[Sigmas, str]] = ..., reuse_predictions: _Optional[bool] = ..., style: _Optional[str] = ...) -> None: ...
+    scene: _scenes_pb2.Scene
+    diversity: float
+    localization: _layouts_pb2.Localization
+    caption: _layouts_pb2.Caption
+    placement: _layouts_pb2.Placement
+    layout: _layouts_pb2.Layout
+    brand_kit: str
+    max_tries: int
+    explain: bool
+    cache_policy: CachePolicy
+    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., product_id: _Optional[str] = ..., inline_product: _Optional[_Union[InlineProduct, _Mapping]] = ..., mode: _Optional[_Union[Mode, str]] = ..., locale: _Optional[str] = ..., num_images: _Optional[int] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[_Union[Guidance, _Mapping]] = ..., output: _Optional[_Union[OutputSpec, _Mapping]] = ..., deadline_policy: _Optional[_Union[DeadlinePolicy, str]] = ..., experiment: _Optional[_Union[ExperimentOverride, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., model: _Optional[str] = ..., sigmas: _Optional[_Union[Sigmas, str]] = ..., reuse_predictions: _Optional[bool] = ..., style: _Optional[str] = ..., scene: _Optional[_Union[_scenes_pb2.Scene, _Mapping]] = ..., diversity: _Optional[float] = ..., localization: _Optional[_Union[_layouts_pb2.Localization, _Mapping]] = ..., caption: _Optional[_Union[_layouts_pb2.Caption, _Mapping]] = ..., placement: _Optional[_Union[_layouts_pb2.Placement, str]] = ..., layout: _Optional[_Union[_layouts_pb2.Layout, _Mapping]] = ..., brand_kit: _Optional[str] = ..., max_tries: _Optional[int] = ..., explain: _Optional[bool] = ..., cache_policy: _Optional[_Union[CachePolicy, str]] = ...) -> None: ...
 
 class StreamImageRequest(_message.Message):
     __slots__ = ("image", "preview_side")
@@ -149,6 +184,52 @@ class CancelImageRequest(_message.Message):
     request_id: str
     def __init__(self, request_id: _Optional[str] = ...) -> None: ...
 
+class ExplainImageRequest(_message.Message):
+    __slots__ = ("image", "map_side")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    MAP_SIDE_FIELD_NUMBER: _ClassVar[int]
+    image: GenerateImageRequest
+    map_side: int
+    def __init__(self, image: _Optional[_Union[GenerateImageRequest, _Mapping]] = ..., map_side: _Optional[int] = ...) -> None: ...
+
+class ExplainImageResponse(_message.Message):
+    __slots__ = ("explanation", "personalization", "arm", "model")
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    PERSONALIZATION_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    explanation: Explanation
+    personalization: Personalization
+    arm: str
+    model: Model
+    def __init__(self, explanation: _Optional[_Union[Explanation, _Mapping]] = ..., personalization: _Optional[_Union[Personalization, _Mapping]] = ..., arm: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+
+class Explanation(_message.Message):
+    __slots__ = ("influences", "text", "shopper_map", "sigma", "shopper_effect")
+    INFLUENCES_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    SHOPPER_MAP_FIELD_NUMBER: _ClassVar[int]
+    SIGMA_FIELD_NUMBER: _ClassVar[int]
+    SHOPPER_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    influences: _containers.RepeatedCompositeFieldContainer[Influence]
+    text: str
+    shopper_map: Image
+    sigma: float
+    shopper_effect: float
+    def __init__(self, influences: _Optional[_Iterable[_Union[Influence, _Mapping]]] = ..., text: _Optional[str] = ..., shopper_map: _Optional[_Union[Image, _Mapping]] = ..., sigma: _Optional[float] = ..., shopper_effect: _Optional[float] = ...) -> None: ...
+
+class Influence(_message.Message):
+    __slots__ = ("input", "description", "share", "change")
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    input: str
+    description: str
+    share: float
+    change: float
+    def __init__(self, input: _Optional[str] = ..., description: _Optional[str] = ..., share: _Optional[float] = ..., change: _Optional[float] = ...) -> None: ...
+
 class CancelImageResponse(_message.Message):
     __slots__ = ("num_cancelled", "is_remembered")
     NUM_CANCELLED_FIELD_NUMBER: _ClassVar[int]
@@ -158,7 +239,7 @@ class CancelImageResponse(_message.Message):
     def __init__(self, num_cancelled: _Optional[int] = ..., is_remembered: _Optional[bool] = ...) -> None: ...
 
 class InlineProduct(_message.Message):
-    __slots__ = ("title", "packshot", "attributes", "control_map")
+    __slots__ = ("title", "packshot", "attributes", "control_map", "mask")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -170,11 +251,13 @@ class InlineProduct(_message.Message):
     PACKSHOT_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     CONTROL_MAP_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
     title: str
     packshot: bytes
     attributes: _containers.ScalarMap[str, str]
     control_map: bytes
-    def __init__(self, title: _Optional[str] = ..., packshot: _Optional[bytes] = ..., attributes: _Optional[_Mapping[str, str]] = ..., control_map: _Optional[bytes] = ...) -> None: ...
+    mask: bytes
+    def __init__(self, title: _Optional[str] = ..., packshot: _Optional[bytes] = ..., attributes: _Optional[_Mapping[str, str]] = ..., control_map: _Optional[bytes] = ..., mask: _Optional[bytes] = ...) -> None: ...
 
 class Guidance(_message.Message):
     __slots__ = ("product_scale", "strength")
@@ -203,7 +286,7 @@ class ExperimentOverride(_message.Message):
     def __init__(self, arm: _Optional[str] = ...) -> None: ...
 
 class GenerateImageResponse(_message.Message):
-    __slots__ = ("images", "source", "personalization", "arm", "model", "sampler", "steps", "timings", "request_id", "degradation", "num_forward_rows", "num_shared_steps", "warnings", "style")
+    __slots__ = ("images", "source", "personalization", "arm", "model", "sampler", "steps", "timings", "request_id", "degradation", "num_forward_rows", "num_shared_steps", "warnings", "style", "tries", "explanation", "title_language")
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     PERSONALIZATION_FIELD_NUMBER: _ClassVar[int]
@@ -218,6 +301,9 @@ class GenerateImageResponse(_message.Message):
     NUM_SHARED_STEPS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     STYLE_FIELD_NUMBER: _ClassVar[int]
+    TRIES_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    TITLE_LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     images: _containers.RepeatedCompositeFieldContainer[Image]
     source: Source
     personalization: Personalization
@@ -232,21 +318,52 @@ class GenerateImageResponse(_message.Message):
     num_shared_steps: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
     style: str
-    def __init__(self, images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., source: _Optional[_Union[Source, str]] = ..., personalization: _Optional[_Union[Personalization, _Mapping]] = ..., arm: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., steps: _Optional[int] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., request_id: _Optional[str] = ..., degradation: _Optional[_Union[Degradation, str]] = ..., num_forward_rows: _Optional[int] = ..., num_shared_steps: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., style: _Optional[str] = ...) -> None: ...
+    tries: _containers.RepeatedCompositeFieldContainer[Try]
+    explanation: Explanation
+    title_language: str
+    def __init__(self, images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., source: _Optional[_Union[Source, str]] = ..., personalization: _Optional[_Union[Personalization, _Mapping]] = ..., arm: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., steps: _Optional[int] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., request_id: _Optional[str] = ..., degradation: _Optional[_Union[Degradation, str]] = ..., num_forward_rows: _Optional[int] = ..., num_shared_steps: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., style: _Optional[str] = ..., tries: _Optional[_Iterable[_Union[Try, _Mapping]]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., title_language: _Optional[str] = ...) -> None: ...
+
+class Try(_message.Message):
+    __slots__ = ("seed", "reasons")
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    seed: int
+    reasons: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, seed: _Optional[int] = ..., reasons: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Fidelity(_message.Message):
+    __slots__ = ("max_difference", "growth_percent", "mask_uncertainty", "sharpness")
+    MAX_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    GROWTH_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    MASK_UNCERTAINTY_FIELD_NUMBER: _ClassVar[int]
+    SHARPNESS_FIELD_NUMBER: _ClassVar[int]
+    max_difference: int
+    growth_percent: float
+    mask_uncertainty: float
+    sharpness: float
+    def __init__(self, max_difference: _Optional[int] = ..., growth_percent: _Optional[float] = ..., mask_uncertainty: _Optional[float] = ..., sharpness: _Optional[float] = ...) -> None: ...
 
 class Image(_message.Message):
-    __slots__ = ("data", "mime_type", "width", "height", "seed")
+    __slots__ = ("data", "mime_type", "width", "height", "seed", "fidelity", "look", "is_original", "layout")
     DATA_FIELD_NUMBER: _ClassVar[int]
     MIME_TYPE_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    FIDELITY_FIELD_NUMBER: _ClassVar[int]
+    LOOK_FIELD_NUMBER: _ClassVar[int]
+    IS_ORIGINAL_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     mime_type: str
     width: int
     height: int
     seed: int
-    def __init__(self, data: _Optional[bytes] = ..., mime_type: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
+    fidelity: Fidelity
+    look: _containers.RepeatedScalarFieldContainer[str]
+    is_original: bool
+    layout: _layouts_pb2.Layout
+    def __init__(self, data: _Optional[bytes] = ..., mime_type: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., seed: _Optional[int] = ..., fidelity: _Optional[_Union[Fidelity, _Mapping]] = ..., look: _Optional[_Iterable[str]] = ..., is_original: _Optional[bool] = ..., layout: _Optional[_Union[_layouts_pb2.Layout, _Mapping]] = ...) -> None: ...
 
 class Personalization(_message.Message):
     __slots__ = ("applied", "reason", "feature_service", "feature_fingerprint", "feature_ages")

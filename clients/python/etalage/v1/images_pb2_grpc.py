@@ -54,6 +54,11 @@ class ImageServiceStub:
                 request_serializer=etalage_dot_v1_dot_images__pb2.GenerateSlateRequest.SerializeToString,
                 response_deserializer=etalage_dot_v1_dot_images__pb2.GenerateSlateResponse.FromString,
                 _registered_method=True)
+        self.ExplainImage = channel.unary_unary(
+                '/etalage.v1.ImageService/ExplainImage',
+                request_serializer=etalage_dot_v1_dot_images__pb2.ExplainImageRequest.SerializeToString,
+                response_deserializer=etalage_dot_v1_dot_images__pb2.ExplainImageResponse.FromString,
+                _registered_method=True)
         self.CancelImage = channel.unary_unary(
                 '/etalage.v1.ImageService/CancelImage',
                 request_serializer=etalage_dot_v1_dot_images__pb2.CancelImageRequest.SerializeToString,
@@ -92,6 +97,14 @@ class ImageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainImage(self, request, context):
+        """Says which inputs moved the image that the request makes: groups of features, and the clicks behind the
+        shopper's embedding. Makes no image; takes one further tick of the engine beside the request's own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelImage(self, request, context):
         """Cancels by id, from any connection, what runs: its rows are freed before the next forward pass. A
         cancel that comes first is remembered a while. Asking again is harmless. Never refused for load.
@@ -117,6 +130,11 @@ def add_ImageServiceServicer_to_server(servicer, server):
                     servicer.GenerateSlate,
                     request_deserializer=etalage_dot_v1_dot_images__pb2.GenerateSlateRequest.FromString,
                     response_serializer=etalage_dot_v1_dot_images__pb2.GenerateSlateResponse.SerializeToString,
+            ),
+            'ExplainImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainImage,
+                    request_deserializer=etalage_dot_v1_dot_images__pb2.ExplainImageRequest.FromString,
+                    response_serializer=etalage_dot_v1_dot_images__pb2.ExplainImageResponse.SerializeToString,
             ),
             'CancelImage': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelImage,
@@ -210,6 +228,33 @@ class ImageService:
             '/etalage.v1.ImageService/GenerateSlate',
             etalage_dot_v1_dot_images__pb2.GenerateSlateRequest.SerializeToString,
             etalage_dot_v1_dot_images__pb2.GenerateSlateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etalage.v1.ImageService/ExplainImage',
+            etalage_dot_v1_dot_images__pb2.ExplainImageRequest.SerializeToString,
+            etalage_dot_v1_dot_images__pb2.ExplainImageResponse.FromString,
             options,
             channel_credentials,
             insecure,
