@@ -15,6 +15,7 @@ import yaml
 from diffusion.autoencoder import Autoencoder
 from diffusion.checkpoint import DEFAULT_CHECKPOINT, FAST_CHECKPOINT
 from diffusion.encoders import Encoders
+from diffusion.matting import save_index as save_matting_index
 from diffusion.model import (
     ProductDiffusion,
     load_network,
@@ -22,6 +23,7 @@ from diffusion.model import (
     save_index,
     save_student_index,
 )
+from diffusion.restoration import save_index as save_restorer_index
 from diffusion.samplers import flow_sigmas
 from diffusion.taste_buckets import TasteBuckets
 from diffusion.training.autoencoder import train_autoencoder
@@ -34,11 +36,19 @@ from diffusion.training.examples import ExampleSource
 from diffusion.training.generator import build_generator, train_generator
 from diffusion.training.judge import train_judge
 from diffusion.training.loop import Schedule
+from diffusion.training.matting import SIDE as MATTING_SIDE
+from diffusion.training.matting import train_matting
+from diffusion.training.packshots import Packshots
+from diffusion.training.restorer import train_estimator, train_restorer
 from diffusion.transformer import ProductTransformer
 
 WORLD = Path("features/world")
 YARDSTICKS = Path("diffusion/evaluation")
-NOT_OF_A_SCHEDULE = ("batch", "network", "name", "card", "num_walks")
+RESTORERS = Path("diffusion")
+NOT_OF_A_SCHEDULE = (
+    *("batch", "network", "name", "card", "num_walks"),
+    *("tile_side", "steps_of_walk"),
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,7 @@ class Training:
     out: Path
     student: Path
     yardsticks: Path
+    restorers: Path
     clicks: Path
     start: Path | None
     device: torch.device
@@ -123,6 +134,33 @@ class Training:
         network = train_judge(self.corpus, schedule, self.run, batch, device=self.device)
         network.bfloat16().save_pretrained(self.yardsticks / "judge")
 
+    def train_restorer(self) -> None:
+        """Good packshots from damaged ones, tile by tile."""
+        told, folder = self.config["restorer"], self.restorers / "restorer"
+        schedule, batch = self.read("restorer")
+        network = train_restorer(
+            self.packshots, schedule, self.run, batch, self.device, **told.get("network", {})
+        )
+        network.bfloat16().save_pretrained(folder / "network")
+        save_restorer_index(folder, told["name"], told["tile_side"], told["steps_of_walk"])
+
+    def train_estimator(self) -> None:
+        """What the restorer is told of a picture: how much there is of each kind of damage."""
+        schedule, batch = self.read("estimator")
+        network = train_estimator(self.packshots, schedule, self.run, batch, self.device)
+        network.bfloat16().save_pretrained(self.restorers / "restorer" / "estimator")
+
+    def train_matting(self) -> None:
+        """Where a product is, in front of anything; the decoder says how soft creatives are."""
+        told, folder = self.config["matting"], self.restorers / "matting_net"
+        schedule, batch = self.read("matting")
+        decoder = load_network(Autoencoder, self.out / "autoencoder", torch.float32).eval()
+        network = train_matting(
+            self.packshots, schedule, self.run, batch, decoder, self.device, **told["network"]
+        )
+        network.bfloat16().save_pretrained(folder / "network")
+        save_matting_index(folder, told["name"], MATTING_SIDE)
+
     def read(self, stage: str) -> tuple[Schedule, int]:
         told = {k: v for k, v in self.config[stage].items() if k not in NOT_OF_A_SCHEDULE}
         return Schedule(**told), self.config[stage].get("batch", 0)
@@ -132,6 +170,10 @@ class Training:
         return build_corpus(
             WORLD, self.artworks, self.run / "corpus", self.config["num_scene_seeds"]
         )
+
+    @cached_property
+    def packshots(self) -> Packshots:
+        return Packshots.load(WORLD, self.artworks, self.run / "packshots")
 
     @cached_property
     def encoders(self) -> Encoders:
@@ -153,6 +195,9 @@ STAGES = {
     "tastes": Training.fit_tastes,
     "student": Training.train_student,
     "baseline": Training.train_baseline,
+    "restorer": Training.train_restorer,
+    "estimator": Training.train_estimator,
+    "matting": Training.train_matting,
 }
 
 
@@ -167,6 +212,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=DEFAULT_CHECKPOINT, help="checkpoint folder")
     parser.add_argument("--student", type=Path, default=FAST_CHECKPOINT, help="of few steps")
     parser.add_argument("--yardsticks", type=Path, default=YARDSTICKS, help="judge and baseline")
+    parser.add_argument("--restorers", type=Path, default=RESTORERS, help="restorer and matting")
     parser.add_argument(
         "--clicks",
         type=Path,
