@@ -5,7 +5,7 @@ An alpha channel says where the product is; without one, a plain border is taken
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 
 from diffusion.composition import Pixels
 
@@ -19,25 +19,30 @@ Mask = NDArray[np.bool_]
 
 
 def cut_out(image: Image.Image) -> Pixels:
-    """The picture as RGBA uint8 [H, W, 4], transparent where the product is not.
+    """An opened picture as RGBA uint8 [H, W, 4], transparent where the product is not.
 
     A picture with neither transparency nor a plain border comes back whole and opaque.
     """
-    # Cameras write which way is up instead of turning the pixels.
-    upright = ImageOps.exif_transpose(image).convert("RGBA")
-    upright.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
-    rgba = np.array(upright)
+    picture = image.convert("RGBA")
+    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    rgba = np.array(picture)
     if rgba[..., 3].min() < 250:
         return rgba
-    rgb = rgba[..., :3]
+    cut = cut_from_plain(rgba[..., :3])
+    return rgba if cut is None else cut
+
+
+def cut_from_plain(rgb: Pixels) -> Pixels | None:
+    """[H, W, 3] → RGBA where a plain border says what is background; else None."""
     colour = border_colour(rgb)
     if colour is None:
-        return rgba
+        return None
     difference = np.abs(rgb.astype(np.int16) - colour).max(axis=-1)
     outside = flood_from_border(difference <= TOLERANCE)
     if outside.mean() > 0.995:  # nothing stands out: a plain picture is not a product
-        return rgba
-    return soften(rgba, colour, difference, outside)
+        return None
+    opaque = np.full(rgb.shape[:2], 255, np.uint8)
+    return soften(np.dstack((rgb, opaque)), colour, difference, outside)
 
 
 def border_colour(rgb: Pixels) -> NDArray[np.int16] | None:

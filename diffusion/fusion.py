@@ -51,11 +51,14 @@ class ShopperCondition:
     centroid: Vector | None = None
 
 
-def fuse(product: ProductCondition, shopper: Vector | None, task: str) -> dict[Given, Conditions]:
+def fuse(
+    product: ProductCondition, shopper: Vector | None, task: str, look: Vector | None = None
+) -> dict[Given, Conditions]:
     """The conditions of one row for everything that guidance may ask; each tensor is [1, ...].
 
     Without a shopper nothing that has one is there, and rows without the product hold zeros in its
-    place: nothing of either can enter where it is not known.
+    place: nothing of either can enter where it is not known. A `look` [w] is who stands where
+    nobody would: a shopper of no other taste.
     """
     device = product.packshot.device
     taste = np.zeros(len(product.image_embedding), np.float32) if shopper is None else shopper
@@ -68,13 +71,15 @@ def fuse(product: ProductCondition, shopper: Vector | None, task: str) -> dict[G
     number = torch.tensor([TASKS.index(task)], device=device)
     somebody = CERTAINTY * torch.tensor(taste, device=device)[None]
     nobody = torch.zeros_like(somebody)
+    if look is not None:
+        nobody = CERTAINTY * torch.tensor(look, device=device)[None]
     return {
         given: {
             **(known if given.has_product else unknown),
             "task": number,
             "shopper": somebody if given.has_shopper else nobody,
             "has_product": torch.tensor([given.has_product], device=device),
-            "has_shopper": torch.tensor([given.has_shopper], device=device),
+            "has_shopper": torch.tensor([given.has_shopper or look is not None], device=device),
         }
         for given in Given
         if shopper is not None or not given.has_shopper

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from diffusion.denoiser import Conditions
 from diffusion.fusion import Vector
+from diffusion.looks import ANYWHERE, SceneWish
 from diffusion.samplers import Plan
+from diffusion.taste_buckets import TasteBuckets
 from diffusion.walks import Walk
 
 Pixels = NDArray[np.uint8]
@@ -29,7 +31,7 @@ class ProductFacts:
     who asks, and its vectors [w] in the space of the feature store's encoders. `control` uint8
     [H, W, 3] is a map of the packshot for a ControlNet, such as its depth."""
 
-    cutout: Pixels
+    cutout: Pixels | None
     title: str
     image_embedding: Vector
     title_embedding: Vector
@@ -61,6 +63,7 @@ class Wish:
     """How to sample: None is the model's own choice.
 
     `strength` runs from 0 to 1. `style` is what the model's `load_style` gave, if it has styles.
+    `diversity`, from 0 to 1, is how far from shopper and scene a look of the seed's own may lead.
     """
 
     task: str
@@ -71,6 +74,8 @@ class Wish:
     strength: float = 0.0
     style: Any = None
     style_strength: float = 1.0
+    scene: SceneWish = ANYWHERE
+    diversity: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,8 @@ class Route:
     image: Tensor | None = None
     warnings: tuple[str, ...] = ()
     """What whoever asked should know of how it was read."""
+    look: tuple[str, ...] = ()
+    """What scene or diversity chose, such as ("mint", "outdoor"); empty where nothing did."""
 
 
 class PreparedProduct(Protocol):
@@ -115,6 +122,17 @@ class ImageModel(Protocol):
     is_planning_slow: bool
     """Whether a plan may take long, since a text may have to be read for it: then not in an event
     loop."""
+
+    creates_by_pasting: bool
+    """Whether a creation is surroundings for the packshot, rather than a picture of the product."""
+
+    @property
+    def buckets(self) -> TasteBuckets | None:
+        """Which shoppers count as alike, where the model knows."""
+
+    @property
+    def max_interests(self) -> int:
+        """So many of a shopper's interests enter by their names."""
 
     @property
     def device(self) -> torch.device: ...

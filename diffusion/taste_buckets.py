@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 FILE = "tastes.safetensors"
+FAINTEST = 0.01
+"""Of the widest direction of an axis: what is fainter is rounding."""
+
 SHORTEST = 0.5
 """Of a usual length: a shopper of whom less is known belongs to no bucket."""
 
@@ -73,6 +77,36 @@ class TasteBuckets:
     def find_centroid(self, shopper: Vector) -> Vector | None:
         number = self.find(shopper)
         return None if number is None else self.centroids[number]
+
+    def rank(self, shopper: Vector) -> tuple[list[int], ...]:
+        """The choices of each axis, what the shopper [w] likes best first."""
+        return tuple(np.argsort(-(axis @ shopper), kind="stable").tolist() for axis in self.axes)
+
+    def steer(self, shopper: Vector, chosen: Sequence[int | None]) -> Vector:
+        """The shopper [w] with another choice on each axis that has one: what points along the
+        axis gives way to what its usual shoppers have there; everything else stays."""
+        moved = shopper.astype(np.float64)
+        for choice, span, usual in zip(chosen, self._spans, self._usual, strict=True):
+            if choice is not None:
+                moved += usual[choice] - span @ moved
+        return moved.astype(np.float32)
+
+    @cached_property
+    def _spans(self) -> tuple[NDArray[np.float64], ...]:
+        """What projects on the differences between the choices of each axis: [w, w]."""
+        wide = (axis.astype(np.float64) for axis in self.axes)
+        return tuple(np.linalg.pinv(axis, rcond=FAINTEST) @ axis for axis in wide)
+
+    @cached_property
+    def _usual(self) -> tuple[NDArray[np.float64], ...]:
+        """The mean centroid of each choice, as far as it lies along its axis: [choices, w]."""
+        counts = [len(axis) for axis in self.axes]
+        centroids = self.centroids.astype(np.float64).reshape(*counts, -1)
+        found = []
+        for number, span in enumerate(self._spans):
+            others = tuple(other for other in range(len(counts)) if other != number)
+            found.append(centroids.mean(axis=others) @ span)
+        return tuple(found)
 
 
 def _choose(axes: Sequence[Vector], shoppers: Vector) -> NDArray[np.int64]:

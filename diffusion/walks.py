@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from diffusion.denoiser import Conditions
@@ -75,10 +75,19 @@ class Rules:
     def without_intervals(self) -> Rules:
         return Rules()
 
-    def know(self, vector: Vector, taste: Vector) -> ShopperCondition:
-        """A shopper by who they are when shown the product, and when shown none: each [w]."""
-        centroid = None if self.buckets is None else self.buckets.find_centroid(taste)
-        return ShopperCondition(vector, centroid)
+    def know(
+        self, vector: Vector, taste: Vector, chosen: Sequence[int | None] | None = None
+    ) -> ShopperCondition:
+        """A shopper by who they are when shown the product, and when shown none: each [w]; with
+        another choice on each axis of taste that has one in `chosen`."""
+        if self.buckets is None:
+            return ShopperCondition(vector)
+        centroid = self.buckets.find_centroid(taste)
+        if chosen is None:
+            return ShopperCondition(vector, centroid)
+        if centroid is not None:  # or a choice would make somebody known who is not
+            centroid = self.buckets.find_centroid(self.buckets.steer(taste, chosen))
+        return ShopperCondition(self.buckets.steer(vector, chosen), centroid)
 
     def plan(
         self,
@@ -88,17 +97,19 @@ class Rules:
         guidance: Guidance,
         plan: Plan,
         seed: int,
+        look: Vector | None = None,
     ) -> Walk:
-        """The walk of one image. `guidance` has no shopper scale where there is no shopper."""
+        """The walk of one image. `guidance` has no shopper scale where there is no shopper; a
+        `look` [w] stands where nobody would, so that the shopper's scale stays the shopper's."""
         intervals = self.intervals.get(task, Intervals())
         if guidance.shopper_scale == 0:
             shopper = None
         if shopper is None or shopper.centroid is None:  # nobody stands for anybody
             intervals = replace(intervals, shopper=math.inf)
-        own = fuse(product, None if shopper is None else shopper.vector, task)
+        own = fuse(product, None if shopper is None else shopper.vector, task, look)
         alike = own
         if shopper is not None and shopper.centroid is not None:
-            alike = fuse(product, shopper.centroid, task)
+            alike = fuse(product, shopper.centroid, task, look)
         digest = hashlib.blake2b(struct.pack("<Q", seed), digest_size=16)
         segments = []
         start = 0
@@ -106,7 +117,7 @@ class Rules:
             weights = known.weigh(guidance)
             conditions = own if known.shopper else alike
             start = start + update_digest(digest, ticks)
-            digest.update(_describe(weights, known, product, shopper, task))
+            digest.update(_describe(weights, known, product, shopper, task, look))
             terms = tuple(Term(conditions[given], weight) for given, weight in weights)
             segments.append(Segment(start, terms, digest.digest()))
         return tuple(segments)
@@ -151,12 +162,15 @@ def _describe(
     product: ProductCondition,
     shopper: ShopperCondition | None,
     task: str,
+    look: Vector | None,
 ) -> bytes:
     parts = [task.encode()]
     for given, weight in weights:
         parts.append(struct.pack("<d??", weight, given.has_product, given.has_shopper))
         if given.has_product:
             parts.append(product.digest)
+        if look is not None and not given.has_shopper:
+            parts += [b"look", look.tobytes()]
         if given.has_shopper and shopper is not None:
             is_own = known.shopper or shopper.centroid is None
             parts.append((shopper.vector if is_own else shopper.centroid).tobytes())  # type: ignore[union-attr]

@@ -44,7 +44,7 @@ class Flux(FlowTransformer):
         kind = type(pipe).__name__
         self.is_inpainting = kind == "FluxFillPipeline"
         told = specification.product
-        refers = {"reference" in told.of(task) for task in ("preserve", "restyle")}
+        refers = {"reference" in told.of(task) for task in ("preserve", "restyle", "create")}
         self.has_reference_tokens = kind == "FluxKontextPipeline" and True in refers
         self._masks_references = len(refers) > 1
         self._check_channels(kind)

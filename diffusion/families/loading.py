@@ -125,6 +125,7 @@ def check_fit(family: Family, specification: ModelSpecification) -> None:
     for task, ways in (
         ("preserve", specification.product.preserve),
         ("restyle", specification.product.restyle),
+        ("create", specification.product.of("create")),
     ):
         for way in ways:
             if not able.get(way, True):

@@ -23,6 +23,7 @@ from diffusion.encoders import to_pixels
 from diffusion.families.adapters.canny import find_edges
 from diffusion.families.adapters.lora import Loras, Style
 from diffusion.families.family import Family, Prompt
+from diffusion.families.scene_words import SceneTold, tell_scene
 from diffusion.families.specification import (
     AdapterShopper,
     BlendShopper,
@@ -44,13 +45,15 @@ EMBEDDED_GUIDANCE = 3.5
 KEPT_BYTES = 256 * 1024 * 1024
 """Of prompts that were read: a long one takes megabytes."""
 
-TASKS = ("preserve", "restyle")
+TASKS = ("preserve", "restyle", "create")
+SEEN = 8
+"""Of 255: what is less opaque can't be seen."""
 
 
 @dataclass(frozen=True, eq=False)
 class PretrainedProduct:
     """A product as a pretrained model is shown it, in one size of picture: conditions by task, and
-    the latents of its packshot [1, C, h, w]."""
+    the latents of its packshot [1, C, h, w], or of nothing where it `has_packshot` not."""
 
     size: Size
     shape: tuple[int, int, int]
@@ -60,7 +63,11 @@ class PretrainedProduct:
     start: Tensor
     image_embedding: Vector
     digest: bytes
-    warnings: tuple[str, ...] = ()
+    has_packshot: bool = True
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return _warn(self.prompt)
 
     @property
     def num_bytes(self) -> int:
@@ -77,6 +84,8 @@ class PretrainedDiffusion:
     """
 
     is_planning_slow = True
+    creates_by_pasting = False
+    buckets = None
 
     def __init__(
         self,
@@ -122,6 +131,11 @@ class PretrainedDiffusion:
         """Names of LoRAs that a request may choose."""
         return tuple(lora.name for lora in self.specification.loras)
 
+    @property
+    def max_interests(self) -> int:
+        told = self.specification.shopper
+        return told.max_interests if isinstance(told, PromptShopper) else 0
+
     def choose_size(self, aspect_ratio: float) -> Size:
         """The size of nearest proportions, the first where two are as near."""
         return min(self.sizes, key=lambda size: abs(math.log(size[0] / size[1] / aspect_ratio)))
@@ -143,32 +157,45 @@ class PretrainedDiffusion:
 
     @torch.inference_mode()
     def prepare(self, facts: ProductFacts, aspect_ratio: float = 1.0) -> PretrainedProduct:
+        """Without a packshot, or with one of which nothing is seen, for creations alone."""
         size = self.choose_size(aspect_ratio)
         shape = self.shapes[size]
-        rgb, alpha = place_in(facts.cutout, *size)
-        shown = rgb * alpha[..., None] + GREY * (1 - alpha[..., None])
-        pixels = to_pixels(np.rint(shown).astype(np.uint8)[None]).to(self.device)
-        cover = torch.from_numpy(alpha)[None, None].to(self.device)
+        pixels, cover = self._place(facts.cutout, size)
+        has_packshot = bool(cover.any())
         prompt = self.encode_prompt(self.specification.prompt.format(title=facts.title))
         start = self.family.encode_image(pixels)
         control = self._map(facts, size, pixels) if self.family.has_controlnet else None
         own = {**self.family.encode_packshot(pixels), **self.family.describe_size(size)}
+        parts = facts.cutout, facts.control
         return PretrainedProduct(
             size,
             shape,
             facts.title,
             prompt,
-            {task: {**own, **self._show(task, control, cover, start)} for task in TASKS},
+            {
+                task: {**own, **self._show(task, control, cover, start, has_packshot)}
+                for task in TASKS
+            },
             start,
             facts.image_embedding,
             _digest(
                 facts.title.encode(),
-                facts.cutout.tobytes(),
-                b"" if facts.control is None else facts.control.tobytes(),
+                *(b"" if part is None else part.tobytes() for part in parts),
                 struct.pack("<2q", *size),
             ),
-            _warn(prompt),
+            has_packshot,
         )
+
+    def _place(self, cutout: Pixels | None, size: Size) -> tuple[Tensor, Tensor]:
+        """The product on grey [1, 3, H, W] in [-1, 1], and where it is [1, 1, H, W]."""
+        width, height = size
+        shown = np.full((height, width, 3), GREY, np.float32)
+        alpha = np.zeros((height, width), np.float32)
+        if cutout is not None and (cutout[..., 3] > SEEN).any():
+            rgb, alpha = place_in(cutout, width, height)
+            shown = rgb * alpha[..., None] + GREY * (1 - alpha[..., None])
+        pixels = to_pixels(np.rint(shown).astype(np.uint8)[None]).to(self.device)
+        return pixels, torch.from_numpy(alpha)[None, None].to(self.device)
 
     def encode_prompt(self, text: str) -> Prompt:
         with self._lock:  # tokenizers keep state while they work
@@ -186,9 +213,14 @@ class PretrainedDiffusion:
     def plan(
         self, product: PretrainedProduct, shopper: ShopperFacts | None, wish: Wish, seed: int
     ) -> Route:
-        """Where the shopper's interval ends above, the walk is the generic one up to there."""
+        """Where the shopper's interval ends above, the walk is the generic one up to there.
+
+        Raises ValueError where a scene leaves nothing open, or a packshot is needed.
+        """
+        self._check_packshot(product, wish.task)
+        scene = tell_scene(self.specification.scene, wish, seed)
         image, sigmas = None, self.sigmas(wish.num_steps, wish.sigmas, product.shape)
-        if "image" in self.specification.product.of(wish.task):
+        if product.has_packshot and "image" in self.specification.product.of(wish.task):
             share = self.specification.product.image_strength
             num_steps = len(sigmas) - 1
             longer = self.sigmas(math.ceil(num_steps / share), wish.sigmas, product.shape)
@@ -196,9 +228,9 @@ class PretrainedDiffusion:
         schedule = self.family.schedule
         plan = schedule.plan(wish.sampler or self.preset.sampler, sigmas)
         scale = schedule.noise_scale(sigmas[0]) if image is None else sigmas[0]
-        generic = personal = self._fuse(product, shopper, wish)
+        generic = personal = self._fuse(product, shopper, wish, scene)
         if shopper is not None and self.specification.intervals.shopper is not None:
-            generic = self._fuse(product, None, wish)
+            generic = self._fuse(product, None, wish, scene)
         digest = hashlib.blake2b(struct.pack("<Qd", seed, scale), digest_size=16)
         segments, stop = [], 0
         for phase, ticks in itertools.groupby(plan, self._find_phase):
@@ -208,8 +240,18 @@ class PretrainedDiffusion:
             terms = known.terms(self._find_guidance(wish) if phase.is_guided else 1.0)
             digest.update(struct.pack("<d", terms[-1].weight))
             segments.append(Segment(stop, terms, digest.digest()))
-        warnings = product.warnings + personal.warnings
-        return Route(plan, tuple(segments), product.shape, scale, image, warnings)
+        warnings = personal.warnings
+        if scene.avoided and self._find_guidance(wish) == 1:
+            warnings += (f"guidance is 1, so that nothing is avoided: {scene.avoided}",)
+        return Route(plan, tuple(segments), product.shape, scale, image, warnings, scene.look)
+
+    def _check_packshot(self, product: PretrainedProduct, task: str) -> None:
+        if product.has_packshot:
+            return
+        if task != "create":
+            raise ValueError(f"{self.name} needs a packshot to {task} a product")
+        if "reference" in self.specification.product.of(task):
+            raise ValueError(f"{self.name} needs a packshot: its creations refer to one")
 
     def sigmas(
         self,
@@ -245,16 +287,24 @@ class PretrainedDiffusion:
     def _map(self, facts: ProductFacts, size: Size, pixels: Tensor) -> Tensor:
         """What a ControlNet is shown [1, 3, H, W] in 0..1: the map that came along, placed as the
         product is and black around it, or else the edges of the packshot."""
-        if facts.control is None:
+        if facts.cutout is None or facts.control is None:
             return find_edges(pixels)
         mapped = np.concatenate([facts.control, facts.cutout[..., 3:]], axis=2)
         rgb, alpha = place_in(mapped, *size)
         shown = torch.from_numpy(rgb / 255 * alpha[..., None]).to(pixels)
         return shown.permute(2, 0, 1)[None]
 
-    def _show(self, task: str, control: Tensor | None, cover: Tensor, start: Tensor) -> Conditions:
+    def _show(
+        self,
+        task: str,
+        control: Tensor | None,
+        cover: Tensor,
+        start: Tensor,
+        has_packshot: bool,
+    ) -> Conditions:
         """The product as a task shows it to the network; every task gives the same names."""
-        told, ways = self.specification.product, self.specification.product.of(task)
+        told = self.specification.product
+        ways = told.of(task) if has_packshot else ()
         place = F.adaptive_avg_pool2d(cover, (start.shape[-2], start.shape[-1]))
         shown: dict[str, Tensor] = {
             "kept": start,
@@ -270,13 +320,25 @@ class PretrainedDiffusion:
             shown["has_reference"] = torch.tensor(["reference" in ways], device=start.device)
         return shown
 
-    def _fuse(self, product: PretrainedProduct, shopper: ShopperFacts | None, wish: Wish) -> _Fused:
+    def _fuse(
+        self,
+        product: PretrainedProduct,
+        shopper: ShopperFacts | None,
+        wish: Wish,
+        scene: SceneTold,
+    ) -> _Fused:
         """The conditions of the prompt's row and of the negative prompt's."""
         told = self.specification.shopper
+        text, prompt = "", product.prompt
+        if scene.suffix:
+            text = self.specification.prompt.format(title=product.title) + scene.suffix
+            prompt = self.encode_prompt(text)
+        avoided = ", ".join(filter(None, (self.specification.negative_prompt, scene.avoided)))
         shown = product.conditions[wish.task]
         strength = 0.0 if shopper is None or told is None else wish.strength * told.scale
-        warnings: tuple[str, ...] = ()
-        asked, parts = product.prompt.conditions, [product.digest, wish.task.encode()]
+        warnings = _warn(prompt)
+        asked = prompt.conditions
+        parts = [product.digest, wish.task.encode(), text.encode(), avoided.encode()]
         extra: dict[str, Tensor] = {}
         if self.family.shopper_width is not None:
             extra = self._nobody(shown)
@@ -290,8 +352,10 @@ class PretrainedDiffusion:
                 struct.pack("<d", wish.style_strength),
                 wish.style.digest if wish.style else b"",
             ]
-        negative = self.encode_prompt(self.specification.negative_prompt).conditions
+        negative = self.encode_prompt(avoided).conditions
         positive: dict[str, Tensor] = {**asked, **shown, **extra}
+        if not product.has_packshot:
+            positive = dict(self.family.unask(positive))
         if shopper is not None and strength > 0:
             parts += [struct.pack("<d", strength)]
             if isinstance(told, AdapterShopper):
@@ -308,11 +372,11 @@ class PretrainedDiffusion:
                 extra["strength"] = positive["strength"] = strength * room
                 parts += [vector.tobytes()]
             elif isinstance(told, PromptShopper):
-                personal = self._personalize(product.title, shopper.interests, told)
+                personal = self._personalize(product, scene, shopper.interests, told)
                 if personal is not None:
                     positive |= self.family.join(asked, personal.conditions, min(strength, 1.0))
                     parts += [", ".join(shopper.interests).encode()]
-                    warnings = _warn(personal)
+                    warnings = _warn(personal) or warnings
             elif isinstance(told, BlendShopper):
                 positive |= self.family.blend(positive, shopper.vector, min(strength, 1.0))
                 parts += [shopper.vector.tobytes()]
@@ -325,13 +389,17 @@ class PretrainedDiffusion:
         return {"shopper": vector, "strength": torch.zeros_like(shown["keep"])}
 
     def _personalize(
-        self, title: str, interests: Sequence[str], told: PromptShopper
+        self,
+        product: PretrainedProduct,
+        scene: SceneTold,
+        interests: Sequence[str],
+        told: PromptShopper,
     ) -> Prompt | None:
         """The prompt that ends in what the shopper likes; None where nothing is known of that."""
         if not (liked := ", ".join(interests[: told.max_interests])):
             return None
-        prompt = self.specification.prompt + told.suffix
-        return self.encode_prompt(prompt.format(title=title, interests=liked))
+        prompt = self.specification.prompt.format(title=product.title) + scene.suffix
+        return self.encode_prompt(prompt + told.suffix.format(interests=liked))
 
     def _find_phase(self, tick: Tick) -> _Phase:
         intervals = self.specification.intervals

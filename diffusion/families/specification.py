@@ -29,6 +29,8 @@ from pydantic import (
     model_validator,
 )
 
+from diffusion.families.scene_words import PALETTE_WORDS, SEASON_WORDS, SETTING_WORDS
+
 FamilyName = Literal["sd15", "sdxl", "sd3", "flux", "z_image", "qwen_image", "kandinsky22"]
 Quantization = Literal["none", "int8", "fp8"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -64,6 +66,20 @@ Text = Annotated[str, Field(max_length=2000)]
 Prompt = Annotated[Text, _allow("title")]
 Suffix = Annotated[Text, _allow("interests")]
 Plain = Annotated[Text, _allow()]
+Words = Annotated[Text, _allow("words")]
+
+
+def _complete(usual: dict[str, str]) -> AfterValidator:
+    """The usual words, with some of them told in others."""
+
+    def check(told: dict[str, str]) -> dict[str, str]:
+        if unknown := set(told) - set(usual):
+            raise ValueError(f"no {min(unknown)}: there are {', '.join(usual)}")
+        return usual | told
+
+    return AfterValidator(check)
+
+
 Scale = Annotated[float, Field(ge=0, le=30, allow_inf_nan=False)]
 
 
@@ -118,6 +134,20 @@ class BlendShopper(_Part):
 
 Shopper = Annotated[AdapterShopper | PromptShopper | BlendShopper, Field(discriminator="kind")]
 
+
+class SceneWords(_Part):
+    """What a request says of a scene, as words behind the prompt and before what a shopper likes;
+    what it rules out stands in the negative prompt."""
+
+    setting: Words = ", {words}"
+    palette: Words = ", in {words} tones"
+    season: Words = ", in {words}"
+    brief: Words = ", {words}"
+    palettes: Annotated[dict[str, Plain], _complete(PALETTE_WORDS)] = PALETTE_WORDS
+    settings: Annotated[dict[str, Plain], _complete(SETTING_WORDS)] = SETTING_WORDS
+    seasons: Annotated[dict[str, Plain], _complete(SEASON_WORDS)] = SEASON_WORDS
+
+
 Conditioning = Literal["inpaint", "controlnet", "reference", "image"]
 """How a product enters: its region is kept and the rest painted; its edges steer; its latents stand
 beside the picture's as reference tokens; the walk starts from its noisy picture."""
@@ -128,6 +158,11 @@ class ProductConditioning(_Part):
 
     preserve: tuple[Conditioning, ...] = ("inpaint",)
     restyle: tuple[Conditioning, ...] = ("image",)
+    create: tuple[Conditioning, ...] | None = Field(
+        default=None,
+        description="unset: as in restyle, but for inpaint; a product without a "
+        "packshot is its title alone",
+    )
     controlnet: str | None = Field(default=None, description="folder or hub name of the ControlNet")
     controlnet_scale: Scale = 1.0
     image_strength: float = Field(
@@ -139,13 +174,22 @@ class ProductConditioning(_Part):
 
     @model_validator(mode="after")
     def _need_controlnet(self) -> ProductConditioning:
-        if "controlnet" in (*self.preserve, *self.restyle) and self.controlnet is None:
+        if "controlnet" in self.all and self.controlnet is None:
             raise ValueError("controlnet must be set, since a mode is conditioned by it")
         return self
 
     def of(self, task: str) -> tuple[Conditioning, ...]:
-        """By the task of a request; one that is neither keeps the product like `preserve`."""
+        """By the task of a request; one that is none of them keeps the product like `preserve`."""
+        if task == "create" and self.create is not None:
+            return self.create
+        if task == "create":
+            return tuple(way for way in self.restyle if way != "inpaint")
         return self.restyle if task == "restyle" else self.preserve
+
+    @property
+    def all(self) -> tuple[Conditioning, ...]:
+        """Those of any mode."""
+        return (*self.preserve, *self.restyle, *(self.create or ()))
 
 
 class Lora(_Part):
@@ -204,6 +248,7 @@ class ModelSpecification(_Part):
     )
     shopper: Shopper | None = None
     product: ProductConditioning = ProductConditioning()
+    scene: SceneWords = SceneWords()
     loras: tuple[Lora, ...] = ()
     max_resident_loras: int = Field(default=4, ge=1, le=64)
     intervals: ShiftedIntervals = ShiftedIntervals()

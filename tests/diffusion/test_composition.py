@@ -178,15 +178,6 @@ def test_an_entirely_plain_picture_stays_whole():
     assert (cut_out(Image.new("RGB", (30, 30), "white"))[..., 3] == 255).all()
 
 
-def test_a_photograph_is_turned_the_way_its_camera_was_held():
-    lying = Image.new("RGB", (60, 40), "white")
-    lying.paste((10, 20, 30), (5, 15, 25, 25))
-    lying.getexif()[0x0112] = 6  # the camera was turned a quarter to the right
-    rgba = cut_out(lying)
-    assert rgba.shape == (60, 40, 4)
-    assert extent(rgba[..., 3] > 127) == (5, 25, 15, 25)
-
-
 def test_a_huge_picture_is_worked_on_at_the_largest_side_that_a_creative_shows():
     huge = Image.new("RGB", (3000, 1000), "white")
     huge.paste((200, 30, 40), (1000, 300, 2000, 700))

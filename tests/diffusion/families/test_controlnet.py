@@ -29,6 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 ANN = shopper(SHOPPER_WIDTH)
 DISC = facts()
+assert DISC.cutout is not None
 DISC.cutout[..., :3] = 255
 PIPELINES = {
     "sd15": StableDiffusionControlNetPipeline,
@@ -158,6 +159,7 @@ def test_a_map_that_comes_along_steers_in_the_place_of_edges(home, family):
     depth = np.tile(np.linspace(0, 255, 48).astype(np.uint8)[:, None, None], (1, 48, 3))
     told = replace(DISC, control=depth)
     control = model.prepare(told).conditions["restyle"]["control"]
+    assert DISC.cutout is not None
     rgb, alpha = place_in(np.dstack([depth, DISC.cutout[..., 3]]), 16, 16)
     expected = torch.from_numpy(rgb / 255 * alpha[..., None]).permute(2, 0, 1)[None]
     assert torch.allclose(control, expected.float(), atol=1e-6) and control.std() > 0.1
