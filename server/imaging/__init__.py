@@ -1,6 +1,13 @@
 """Pixels after sampling.
 
-layers     what a product puts over any picture
-compose    the product's own pixels over the surroundings that were made for it
-encode     PNG, WebP or JPEG
+frame         the picture that is wanted, and where its product stands
+placements    frames and safe areas by where a creative is shown
+layers        what a product puts over any picture
+surroundings  what is around it: the hole where a generated one was, and room beyond the edges
+compose       the product's own pixels over the surroundings that were made for it
+fidelity      how true the picture is to the product, with its growth
+verification  whether it may be shown
+captions      what is written, and layout where: zones, dressing, colours
+painting      a layout on a picture, its text set by `text`
+encode        PNG, WebP or JPEG
 """

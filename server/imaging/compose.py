@@ -2,87 +2,81 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from server.core import Mode, Pixels
-from server.imaging.layers import LayersKept
+from server.creative import Box
+from server.imaging.frame import Frame, Square, find_middle, find_size
+from server.imaging.layers import Layers, LayersKept, Placed, put_in
+from server.imaging.surroundings import fill, show
 
 LAYERS = LayersKept()
 
-Plane = NDArray[np.float32]
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A creative: its pixels [height, width, 3], the picture [h, w, 3] that it was made of, and
+    where the product is.
+
+    `layers` are the packshot's, None where there is none. Where its own pixels were put there, that
+    was over these `surroundings` [S, S, 3] in the frame's square; else the product was drawn anew.
+    """
+
+    pixels: Pixels
+    generated: Pixels
+    frame: Frame
+    product: Box
+    layers: Layers | None = None
+    surroundings: Pixels | None = None
 
 
 def compose(pixels: Pixels, cutout: NDArray[np.uint8], side: int, mode: Mode) -> Pixels:
-    """Generated pixels [h, w, 3] and a cut-out packshot [H, W, 4] → the creative, whose longest
-    side is `side`.
+    """The creative in the proportions that the picture has, its longest side being `side`."""
+    height, width = pixels.shape[:2]
+    frame = Frame.around(*find_size(side, width / height))
+    return compose_in(pixels, cutout, frame, mode).pixels
+
+
+def compose_in(
+    pixels: Pixels, cutout: NDArray[np.uint8] | None, frame: Frame, mode: Mode
+) -> Composition:
+    """A generated picture [h, w, 3] with its product in the middle square, and the cut-out packshot
+    [H, W, 4] of that product, if it has one → the creative.
 
     In PRESERVE the product is pasted at its own resolution; where it is opaque its codes are the
-    packshot's. It stands in the square in the middle.
+    packshot's. In other modes it is part of the picture, which therefore is never mirrored.
     """
-    if mode is Mode.RESTYLE:
-        return resize(pixels, side)
-    own, shown = find_square(*pixels.shape[:2]), find_square(*scale(pixels, side))
-    layers = LAYERS.find(cutout, shown[0].stop - shown[0].start, own[0].stop - own[0].start)
+    own = find_middle(pixels.shape[1], pixels.shape[0])
+    if cutout is None:
+        return Composition(show(pixels, own, frame), pixels, frame, find_place(frame))
+    layers = LAYERS.find(cutout, frame.square.side, own.side)
+    product = as_box(layers.placed.put_in(frame))
+    if mode is not Mode.PRESERVE:
+        return Composition(show(pixels, own, frame), pixels, frame, product, layers)
+    emptied = empty(pixels, own, layers.hole)
+    if frame.is_mirrored:
+        emptied = emptied[:, ::-1]
+    creative = put_in(layers.overlay, frame).put_over(show(emptied, own, frame))
+    return Composition(creative, pixels, frame, product, layers, emptied[own.slices])
+
+
+def empty(pixels: Pixels, own: Square, hole: NDArray[np.bool_]) -> Pixels:
+    """The picture without its product."""
     emptied = pixels.copy()
-    emptied[own] = fill(pixels[own], layers.hole)
-    creative = resize(emptied, side)
-    creative[shown] = layers.overlay.put_over(creative[shown])
-    return creative
+    emptied[own.slices] = fill(pixels[own.slices], hole)
+    return emptied
 
 
-def scale(pixels: Pixels, side: int) -> tuple[int, int]:
-    """Height and width with the same proportions, the longer one being `side`."""
-    height, width = pixels.shape[:2]
-    return round(side * height / max(height, width)), round(side * width / max(height, width))
+def as_box(placed: Placed) -> Box:
+    rows, columns = placed.box
+    sides = columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start
+    return Box(*map(float, sides))
 
 
-def find_square(height: int, width: int) -> tuple[slice, slice]:
-    """The largest square in the middle: rows and columns."""
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return slice(top, top + side), slice(left, left + side)
-
-
-def resize(pixels: Pixels, side: int) -> Pixels:
-    """The picture with `side` as its longest side."""
-    height, width = scale(pixels, side)
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def fill(pixels: Pixels, hole: NDArray[np.bool_]) -> Pixels:
-    """Fills the hole [S, S] with what is around it, the nearest first.
-
-    Pull-push (Gortler et al., The Lumigraph, 1996, section 3.4).
-    """
-    side = len(pixels)
-    room = (1 << (side - 1).bit_length()) - side  # its halves must be whole: nothing is known there
-    known = np.where(hole, 0.0, 1.0).astype(np.float32)[..., None]
-    around = ((0, room), (0, room), (0, 0))
-    filled = pull_push(np.pad(pixels * known, around), np.pad(known, around))[:side, :side]
-    return np.where(hole[..., None], np.clip(np.rint(filled), 0, 255), pixels).astype(np.uint8)
-
-
-def pull_push(colour: Plane, weight: Plane) -> Plane:
-    """Weighted colour [S, S, 3] and weight [S, S, 1] → colour everywhere."""
-    own = np.asarray(colour / np.maximum(weight, 1e-6), np.float32)
-    if len(colour) == 1:
-        return own
-    coarse = pull_push(halve(colour), halve(weight))
-    share = np.minimum(weight, 1.0)
-    return np.asarray(share * own + (1 - share) * double(coarse), np.float32)
-
-
-def halve(plane: Plane) -> Plane:
-    """Sums of two by two: slices add up faster than an axis of two is summed."""
-    rows = plane[::2] + plane[1::2]
-    return np.asarray(rows[:, ::2] + rows[:, 1::2], np.float32)
-
-
-def double(plane: Plane) -> Plane:
-    size = (2 * len(plane), 2 * len(plane))
-    channels = (Image.fromarray(c) for c in np.moveaxis(plane, 2, 0))
-    return np.stack([np.asarray(c.resize(size, Image.Resampling.BILINEAR)) for c in channels], 2)
+def find_place(frame: Frame) -> Box:
+    """Where a product stands of which no packshot tells the proportions."""
+    side = frame.size * min(frame.width, frame.height)
+    return Box(frame.x * frame.width - side / 2, frame.ground * frame.height - side, side, side)

@@ -5,8 +5,9 @@ import pytest
 
 from diffusion.composition import place, place_in
 from server.core import Mode
-from server.imaging.compose import compose, fill, resize
+from server.imaging.compose import compose
 from server.imaging.layers import widen
+from server.imaging.surroundings import fill
 
 
 def draw_cutout(side=100, seed=0):
@@ -127,12 +128,6 @@ def test_the_rim_is_widened_all_around():
     assert not widen(np.zeros((128, 128), np.float32)).any()
 
 
-def test_resizing_to_the_same_side_changes_nothing():
-    generated = draw_generated(32)
-    assert resize(generated, 32) is generated
-    assert (resize(plain((7, 8, 9), 32), 100) == (7, 8, 9)).all()
-
-
 @pytest.mark.parametrize("size", [(96, 160), (160, 96), (72, 200)])
 def test_in_a_picture_of_other_proportions_the_product_stands_in_the_middle(size):
     height, width = size
@@ -143,9 +138,9 @@ def test_in_a_picture_of_other_proportions_the_product_stands_in_the_middle(size
     rgb, alpha = place_in(cutout, 2 * width, 2 * height)
     assert (alpha == 1).sum() > 0.05 * alpha.size
     assert np.array_equal(creative[alpha == 1], rgb[alpha == 1])
-    far = np.abs(creative.astype(int) - resize(generated, 2 * max(size))).max(axis=(1, 2))
+    drawn = compose(generated, cutout, 2 * max(size), Mode.RESTYLE)
+    far = np.abs(creative.astype(int) - drawn).max(axis=(1, 2))
     assert far[0] == far[-1] == 0 or height == min(size), "beyond the square nothing changes"
-    assert compose(generated, cutout, 64, Mode.RESTYLE).shape == resize(generated, 64).shape
 
 
 @pytest.mark.parametrize("side", [24, 72, 100])

@@ -5,7 +5,7 @@ import gc
 import numpy as np
 
 from diffusion.composition import Overlay, contact_shadow, place
-from server.imaging.layers import Layers, LayersKept, widen
+from server.imaging.layers import Layers, LayersKept, Placed, widen
 
 
 def draw_cutout(seed, side=40):
@@ -27,7 +27,8 @@ def test_layers_are_the_products_own_at_the_size_asked_for():
     layers = LayersKept().find(cutout, 64, 32)
     rgb, alpha = place(cutout, 64)
     hole = widen(place(cutout, 32)[1])
-    assert equal(layers, Layers(Overlay.of(rgb, alpha, contact_shadow(alpha)), hole))
+    overlay = Overlay.of(rgb, alpha, contact_shadow(alpha))
+    assert equal(layers, Layers(cutout, overlay, Placed.of(rgb, alpha), hole))
 
 
 def test_the_same_product_at_the_same_size_is_not_made_again():
