@@ -1,0 +1,14 @@
+"""What is wrong with a packshot, and how it looks repaired.
+
+enhance    the way of a request, told once
+nouns      what is asked, found and answered
+diagnosis  every defect with a score, and whether it is bad enough to act on
+detail     blur, noise and missing resolution, by the edges and the flat places
+jpeg       how hard a JPEG was squeezed, by what its grid left
+light      exposure and colour cast
+framing    where the product stands, and before what
+overlay    letters that were laid over a picture
+planning   which repairs a diagnosis asks for
+repairs    light, colour, background, place and size: pixels in, pixels out
+restoring  what the restorer does, as rows of the sampling engine
+"""
