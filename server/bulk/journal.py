@@ -1,0 +1,142 @@
+"""Records, appended: what is in the journal is done, whatever happens to the run after that.
+
+A disk takes lines at the end of one file, synchronized. Object stores can't append: there the
+journal is a row of small files, of which the last few seconds may be missing after a crash; what
+they had is made again, into the same files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from server.bulk.record import Record
+from server.bulk.store import Store, explain
+
+FOLDER = "journal"
+_SEGMENT_ROWS = 64
+_SEGMENT_S = 5.0
+
+
+class JournalTaken(RuntimeError):
+    """Another run writes to the same journal."""
+
+
+class Journal(Protocol):
+    def append(self, records: Sequence[Record]) -> None:
+        """Raises StoreFailed; then none of them count."""
+
+    def close(self) -> None: ...
+
+
+class Finished:
+    """Names of rows that are done, with the digests of their content: 200 bytes of memory each."""
+
+    def __init__(self, store: Store) -> None:
+        self._digests = {
+            _shorten(record.name): record.digest
+            for record in read_journal(store)
+            if record.is_finished
+        }
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def find(self, name: str) -> str | None:
+        """The digest of what was done under that name."""
+        return self._digests.get(_shorten(name))
+
+
+def read_journal(store: Store) -> Iterator[Record]:
+    """All that ever ended, failures among it, by all runs; a torn line is none."""
+    for path in store.list_files(FOLDER):
+        for line in store.read_lines(path):
+            try:
+                yield Record.from_line(line)
+            except (ValueError, TypeError):
+                continue
+
+
+def open_journal(store: Store, label: str) -> Journal:
+    """`label` tells runs apart that write at the same time. Raises JournalTaken, StoreFailed."""
+    store.make_folders(FOLDER)
+    if store.local is None:
+        return SegmentJournal(store, label)
+    return FileJournal(store.local / FOLDER / f"{label}.jsonl")
+
+
+class FileJournal:
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = path.open("ab+", buffering=0)
+        except OSError as error:
+            raise explain(error, str(path)) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process
+        except OSError as error:
+            self._file.close()
+            raise JournalTaken(f"another run writes to {path}") from error
+        self._cut_torn_line()
+
+    def append(self, records: Sequence[Record]) -> None:
+        end = self._file.seek(0, os.SEEK_END)
+        data = b"".join(record.to_line() for record in records)
+        try:
+            while data:  # a raw file may take less than it is given
+                data = data[self._file.write(data) :]
+            # Journaled file systems keep order: this also makes the images' new names last.
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(end)
+            raise explain(error, str(self._file.name)) from error
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _cut_torn_line(self) -> None:
+        """What a crash left behind the last whole line."""
+        end = self._file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - 65536)
+            self._file.seek(start)
+            part = self._file.read(end - start) or b""
+            if (newline := part.rfind(b"\n")) >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        self._file.truncate(end)
+
+
+class SegmentJournal:
+    """Rows are told in groups, and what is left when it is closed."""
+
+    def __init__(self, store: Store, label: str) -> None:
+        self._store, self._label = store, f"{label}-{time.time_ns():020d}"
+        self._lines: list[bytes] = []
+        self._number = 0
+        self._written_s = time.monotonic()
+
+    def append(self, records: Sequence[Record]) -> None:
+        self._lines += (record.to_line() for record in records)
+        is_late = time.monotonic() - self._written_s >= _SEGMENT_S
+        if is_late or len(self._lines) >= _SEGMENT_ROWS:
+            self._write()
+
+    def close(self) -> None:
+        if self._lines:
+            self._write()
+
+    def _write(self) -> None:
+        path = f"{FOLDER}/{self._label}-{self._number:06d}.jsonl"
+        self._store.write(path, b"".join(self._lines))
+        self._lines, self._number = [], self._number + 1
+        self._written_s = time.monotonic()
+
+
+def _shorten(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=16).digest()

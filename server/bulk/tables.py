@@ -1,0 +1,98 @@
+"""Files of requests as plain rows: parquet, JSONL and CSV, from wherever fsspec reads."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_BATCH = 1024
+_SUFFIXES = (".parquet", ".jsonl", ".csv")
+_PACKED = (".gz", ".bz2", ".xz", ".zst")
+
+NumberedRow = tuple[int, Mapping[str, Any] | str]
+"""Its place from 1 (in JSONL its line), and its cells or what is wrong with all of it."""
+
+
+class TableUnreadable(ValueError):
+    """There is no such file, or none in a form that is known."""
+
+
+def read_table(url: str) -> Iterator[NumberedRow]:
+    """Rows in order, a few at a time in memory. Raises TableUnreadable."""
+    readers = {".parquet": _read_parquet, ".jsonl": _read_jsonl, ".csv": _read_csv}
+    reader = readers[find_format(url)]
+    try:
+        with fsspec.open(url, "rb", compression="infer") as file:
+            yield from reader(file)
+    except (OSError, ImportError, ValueError, csv.Error, pa.ArrowException) as error:
+        why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise TableUnreadable(f"{url}: {why}") from error
+
+
+def find_format(url: str) -> str:
+    """The suffix that says how to read it, without what it is packed with."""
+    path = url.lower()
+    for packed in _PACKED:
+        path = path.removesuffix(packed)
+    for suffix in _SUFFIXES:
+        if path.endswith(suffix):
+            return suffix
+    raise TableUnreadable(f"{url}: is none of {', '.join(_SUFFIXES)}")
+
+
+def _read_parquet(file: Any) -> Iterator[NumberedRow]:
+    number = 0
+    with pq.ParquetFile(file) as table:
+        names = table.schema_arrow.names
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise TableUnreadable(f"has a column twice: {', '.join(sorted(twice))}")
+        for batch in table.iter_batches(batch_size=_BATCH):
+            for row in batch.to_pylist(maps_as_pydicts="strict"):
+                number += 1
+                yield number, row
+
+
+def _read_jsonl(file: Any) -> Iterator[NumberedRow]:
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line, object_pairs_hook=_refuse_twice)
+        except _Twice as twice:
+            yield number, f"has {twice} twice"
+        except (ValueError, RecursionError):
+            yield number, "is no JSON"
+        else:
+            yield number, row if isinstance(row, dict) else "is no JSON object"
+
+
+class _Twice(Exception):
+    """A key of a JSON object."""
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(repr(next(name for name in names if names.count(name) > 1)))
+    return found
+
+
+def _read_csv(file: Any) -> Iterator[NumberedRow]:
+    with io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
+        rows = csv.reader(lines, strict=True)
+        header = next(rows, [])
+        if len(set(header)) < len(header):
+            raise TableUnreadable("has a column twice")
+        for number, row in enumerate((row for row in rows if row), 1):
+            if len(row) != len(header):
+                yield number, f"has {len(row)} fields; the header has {len(header)}"
+            else:
+                yield number, dict(zip(header, row, strict=True))
