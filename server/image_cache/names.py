@@ -1,0 +1,92 @@
+"""What an image is kept under: a digest of the whole request, but for what can't change a pixel.
+
+A field that a request gains later takes part without anybody thinking of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence, Set
+from datetime import date
+from enum import Enum
+from typing import Any
+
+from server.core import ImageRequest, ModelCard
+
+ANSWERING = frozenset(
+    {
+        "user_id",
+        "request_id",
+        "deadline_s",
+        "deadline_policy",
+        "preview_side",
+        "is_explained",
+        "cache_policy",
+    }
+)
+"""Says who asks, or how to answer: nothing of it is in the picture."""
+
+RESOLVED = frozenset({"arm", "model", "strength", "seed", "num_images", "slate_rank"})
+"""Told by `Circumstances` as what came of it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What an image depends on beside its request.
+
+    `product` digests all that is seen of it, by the model and of its packshot; `title` is the one
+    in the language of who asks, and `taste` the cell of `quantize_taste`. `strength` is 0 where no
+    shopper takes part. `brand_kit` digests the kit's content; `day` is that of an occasion, empty
+    without one; `defaults` has whatever else the server chose where the request left it open.
+    """
+
+    product: bytes
+    title: str
+    taste: str
+    arm: str
+    strength: float
+    model: ModelCard
+    style: str
+    seeds: tuple[int, ...]
+    feature_fingerprint: str
+    brand_kit: bytes = b""
+    day: str = ""
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def name_image(request: ImageRequest, circumstances: Circumstances) -> str:
+    """40 hexadecimal digits. Raises TypeError on a kind of value that it can't tell apart."""
+    digest = hashlib.blake2b(digest_size=20)
+    for field in dataclasses.fields(request):
+        if field.name not in ANSWERING | RESOLVED:
+            digest.update(_spell(field.name) + _spell(getattr(request, field.name)))
+    digest.update(_spell(circumstances))
+    return digest.hexdigest()
+
+
+def _spell(value: object) -> bytes:
+    """Bytes that differ wherever values do: each says its kind and its length."""
+    if value is None or isinstance(value, (bool, int, date)):
+        content = repr(value).encode()
+    elif isinstance(value, Enum):
+        content = value.name.encode()
+    elif isinstance(value, str):
+        content = value.encode()
+    elif isinstance(value, bytes):
+        content = value
+    elif isinstance(value, float):
+        content = struct.pack("<d", value)
+    elif dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        content = b"".join(_spell(f.name) + _spell(getattr(value, f.name)) for f in fields)
+    elif isinstance(value, Mapping):
+        content = b"".join(sorted(_spell(k) + _spell(v) for k, v in value.items()))
+    elif isinstance(value, Set):
+        content = b"".join(sorted(map(_spell, value)))
+    elif isinstance(value, Sequence):
+        content = b"".join(map(_spell, value))
+    else:
+        raise TypeError(f"no name can be made of a {type(value).__name__}")
+    return type(value).__name__.encode() + struct.pack("<Q", len(content)) + content
