@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from server.bulk.shard import Shard
 from server.commands.settings import ConfigurationError, add_flags, configuration_from
 from server.configuration import Configuration
 
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_serve(verbs)
     _add_ingest(verbs)
+    _add_bulk(verbs)
     _add_models(verbs)
     _add_demo(verbs)
     parsed, unknown = parser.parse_known_args(arguments)
@@ -86,6 +88,40 @@ def _ingest(configuration: Configuration, arguments: argparse.Namespace) -> int:
     return ingest(configuration, arguments.catalogue, arguments.strict)
 
 
+def _add_bulk(verbs: Verbs) -> None:
+    text = "make the images of a file of requests, going on from where a run was stopped"
+    parser = _add_verb(verbs, "bulk", text, _bulk)
+    parser.usage = "python -m server bulk REQUESTS OUT [options] [--SLICE.NAME VALUE ...]"
+    text = "parquet, JSONL or CSV file, path or fsspec URL; a row is a request, its fields columns"
+    parser.add_argument("requests", metavar="REQUESTS", help=text)
+    text = "folder, path or fsspec URL, of images/, manifest.parquet and failures.jsonl"
+    parser.add_argument("out", metavar="OUT", help=text)
+    text = "make part I of N, from 1, e.g. 2/8; afterwards without it, for one manifest of all"
+    parser.add_argument("--shard", type=_shard, default="1/1", metavar="I/N", help=text)
+    text = "here, or on actors of Ray Data: RAY_ADDRESS or, without one, this machine"
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help=text)
+    text = "actors of Ray, each with the models loaded and engine.threads cores (default: 1)"
+    parser.add_argument("--num-actors", type=_count, default=1, metavar="N", help=text)
+    text = "requests under way at once (default: twice the largest of engine.buckets, by device)"
+    parser.add_argument("--in-flight", type=_count, default=0, metavar="N", help=text)
+    add_flags(parser, ("engine", "model", "features", "creatives", "image_cache", "logging"))
+
+
+def _bulk(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    from server.commands.building import build
+    from server.commands.bulk import BulkOptions, bulk, make_absolute
+
+    options = BulkOptions(
+        make_absolute(arguments.requests),
+        make_absolute(arguments.out),
+        arguments.shard,
+        arguments.engine,
+        arguments.num_actors,
+        arguments.in_flight,
+    )
+    return bulk(configuration, build, options)
+
+
 def _add_models(verbs: Verbs) -> None:
     text = "look at pretrained models, and at those of a running server"
     parser = verbs.add_parser("models", help=text, description=f"{text.capitalize()}.")
@@ -133,6 +169,19 @@ def _administer(configuration: Configuration, arguments: argparse.Namespace) -> 
     if arguments.verb == "load":
         return administer.load_model(arguments.admin, Path(arguments.subject))
     return administer.unload_model(arguments.admin, arguments.subject)
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+    return int(text)
 
 
 def _device(text: str) -> str:

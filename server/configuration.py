@@ -229,6 +229,126 @@ class FeaturesSlice(Slice):
     registry: FeastSettings = setting({}, "Feast's registry; empty: a file under home")
 
 
+class CreativesSlice(Slice):
+    """What creatives keep to, whoever asks for them."""
+
+    markets: Path | None = setting(
+        None, "folder with markets.yaml and festivals.yaml; unset: those that come along"
+    )
+    brand_kits: Path | None = setting(None, "folder of brand kits, one YAML file each; unset: none")
+    font_folders: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)] = setting(
+        (),
+        "folders of fonts that brand kits may name, and that have letters which no font that comes "
+        "along has; those of the system are looked in after these",
+    )
+    denied_words: Path | None = setting(
+        None, "YAML file of words that no text may have; unset: the one that comes along"
+    )
+    safety: str = setting(
+        "", "what looks at finished pictures, as package.module:callable; empty: nothing"
+    )
+    safety_options: FeastSettings = setting({}, "what that callable is called with, by name")
+    max_tries: int = setting(
+        2, "tries for an image that fails verification, unless the request says", ge=1, le=5
+    )
+
+
+class VerificationSlice(Slice):
+    """When a generated picture is not good enough to be shown."""
+
+    max_growth_percent: float = setting(
+        3.0, "growth of a product beyond its outline", "% of its area", ge=0, le=100
+    )
+    min_sharpness: float = setting(
+        5.0, "variance of the Laplacian below which it is blurred", ge=0, le=1e6
+    )
+    min_contrast: float = setting(
+        6.0, "standard deviation below which it is blank", "codes", ge=0, le=128
+    )
+    max_roughness: float = setting(
+        0.7,
+        "how far pixels stray from their neighbours, by contrast, where it is broken",
+        gt=0,
+        le=1e6,
+    )
+
+
+class EnhancementSlice(Slice):
+    """Diagnosis and repair of packshots."""
+
+    restorer: Path | None = setting(None, "folder of the restorer; unset: the embedded one")
+    matting: Path | None = setting(
+        None, "folder of the network that finds products; unset: the embedded one"
+    )
+    photo_matting: str = setting(
+        "",
+        "folder or hub name of a transformers checkpoint for segmentation that finds products in "
+        "photographs; empty: the network above",
+    )
+    product_labels: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = setting(
+        (), "labels of that checkpoint that are products; empty: all but the background"
+    )
+
+
+class ImageCacheSlice(Slice):
+    """Images kept for everybody of the same taste."""
+
+    memory_bytes: int = setting(
+        256 * MEBIBYTE, "images kept in memory; 0: none", "bytes", ge=0, le=1024 * 1024 * MEBIBYTE
+    )
+    ttl_s: float = seconds(DAY_S, "how long an image is shown again", gt=0, le=365 * DAY_S)
+    folder: Path | None = setting(
+        None, "folder below memory, which outlives a restart and may be shared; unset: none"
+    )
+    disk_bytes: int = setting(
+        4096 * MEBIBYTE, "room in that folder", "bytes", gt=0, le=1024 * 1024 * MEBIBYTE
+    )
+    redis_url: str = setting("", "Redis in place of the folder; needs the extra `redis`")
+    timeout_s: float = seconds(0.02, "longest wait for an answer of Redis", ge=0.001, le=1)
+
+    @model_validator(mode="after")
+    def _choose(self) -> ImageCacheSlice:
+        if self.folder is not None and self.redis_url:
+            raise ValueError("folder and redis_url exclude each other")
+        return self
+
+
+class BatchesSlice(Slice):
+    """Jobs of many images, made in the background."""
+
+    folder: str = setting(
+        "", "path or fsspec URL below which their images lie; empty: batches under home"
+    )
+    database: str = setting(
+        "",
+        "SQLAlchemy URL of where they are kept, such as postgresql+psycopg://host/name; empty: "
+        "sqlite under home",
+    )
+    max_rows: int = setting(
+        8,
+        "they fill the engine up to so many rows, those of other requests included, and leave the "
+        "rest to requests that somebody waits for",
+        "rows",
+        ge=1,
+        le=65536,
+    )
+    lease_s: float = seconds(
+        10.0,
+        "after how long a batch whose server died goes on, with whoever shares the database",
+        ge=0.1,
+        le=3600,
+    )
+    max_waiting: int = setting(
+        100, "batches that wait or run; further ones are refused", "batches", ge=1, le=100_000
+    )
+    keep_s: float = seconds(
+        7 * DAY_S,
+        "how long one that has ended is remembered; its images stay",
+        ge=0,
+        le=3650 * DAY_S,
+    )
+
+
 class LoggingSlice(Slice):
     """What is told on standard error."""
 
@@ -260,6 +380,11 @@ class Configuration(BaseSettings):
     engine: EngineSlice = EngineSlice()
     model: ModelSlice = ModelSlice()
     features: FeaturesSlice = FeaturesSlice()
+    creatives: CreativesSlice = CreativesSlice()
+    verification: VerificationSlice = VerificationSlice()
+    enhancement: EnhancementSlice = EnhancementSlice()
+    image_cache: ImageCacheSlice = ImageCacheSlice()
+    batches: BatchesSlice = BatchesSlice()
     logging: LoggingSlice = LoggingSlice()
     drain: DrainSlice = DrainSlice()
 

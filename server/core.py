@@ -9,6 +9,17 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from diffusion.looks import ANYWHERE, SceneWish
+from server.creative import (
+    Caption,
+    Explanation,
+    Fidelity,
+    Layout,
+    Localization,
+    Placement,
+    Try,
+)
+
 Pixels = NDArray[np.uint8]
 """uint8 [height, width, 3], sRGB."""
 
@@ -16,9 +27,14 @@ QUALITY, FAST = "quality", "fast"
 """Names of models; the first is the default where there is nothing else."""
 
 
+MAX_SLATE = 100
+"""Products of one slate, at most."""
+
+
 class Mode(Enum):
     PRESERVE = "preserve"
     RESTYLE = "restyle"
+    CREATE = "create"
 
 
 class SamplerName(Enum):
@@ -45,6 +61,14 @@ class ImageFormat(Enum):
 class DeadlinePolicy(Enum):
     STRICT = "strict"
     DEGRADE = "degrade"
+
+
+class CachePolicy(Enum):
+    """Whether an earlier image may be the answer."""
+
+    USE = "use"
+    REFRESH = "refresh"
+    BYPASS = "bypass"
 
 
 class Arm(Enum):
@@ -84,12 +108,14 @@ class Reason(Enum):
 @dataclass(frozen=True, slots=True)
 class InlineProduct:
     """A product that the feature store does not know; `packshot` is an encoded image, and so is
-    `control_map`, if any: of the same picture, for a ControlNet."""
+    `control_map`, if any: of the same picture, for a ControlNet. A `mask` of the packshot's size
+    says where the product is."""
 
     title: str
     packshot: bytes
     attributes: Mapping[str, str]
     control_map: bytes = b""
+    mask: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +132,8 @@ class ImageRequest:
 
     `None` stands for the server's default wherever zero is a value. `deadline_s` is a point on the
     monotonic clock; `strength` runs from 0 to 1 and is mapped onto the capped shopper scale.
-    `sigmas` and `sampler` of None are the model's own. In a slate products share one seed.
+    `sigmas` and `sampler` of None are the model's own. Those of a slate have a rank in it, and
+    share one seed.
     """
 
     product: str | InlineProduct
@@ -128,8 +155,20 @@ class ImageRequest:
     model: str = ""
     sigmas: Sigmas | None = None
     reuse_predictions: bool = False
-    is_slate: bool = False
+    slate_rank: int | None = None
     style: str = ""
+    scene: SceneWish = ANYWHERE
+    diversity: float | None = None
+    localization: Localization = Localization()
+    caption: Caption = Caption()
+    placement: Placement | None = None
+    layout: Layout | None = None
+    brand_kit: str = ""
+    max_tries: int | None = None
+    is_explained: bool = False
+    cache_policy: CachePolicy = CachePolicy.USE
+    is_background: bool = False
+    """Nobody waits for it: it goes after everybody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +190,10 @@ class EncodedImage:
     width: int
     height: int
     seed: int
+    fidelity: Fidelity | None = None
+    look: tuple[str, ...] = ()
+    is_original: bool = False
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +223,19 @@ class ImageResult:
     num_shared_steps: int = 0
     warnings: tuple[str, ...] = ()
     style: str = ""
+    tries: tuple[Try, ...] = ()
+    explanation: Explanation | None = None
+    title_language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Why an image looks as it does, and whether the shopper took part in which arm."""
+
+    explanation: Explanation
+    personalization: Personalization
+    arm: Arm
+    model: ModelCard
 
 
 @dataclass(frozen=True, slots=True)

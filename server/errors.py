@@ -4,6 +4,7 @@ EtalageError
 ├── InvalidRequest       the caller must change the request
 ├── ProductNotFound      no such product in the feature store
 ├── ModelNotFound        no model of that name
+├── BatchNotFound        no batch of that id, or it was forgotten
 ├── ModelBusy            another load or unload of that model is under way
 ├── FailedPrecondition   the server is not in a state for that; says why
 ├── Overloaded           come back after `retry_after_s`
@@ -55,6 +56,14 @@ class ModelNotFound(EtalageError):
     def __init__(self, name: str) -> None:
         super().__init__(f"no model {name!r} on this server")
         self.name = name
+
+
+class BatchNotFound(EtalageError):
+    reason = "BATCH_NOT_FOUND"
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"no batch {batch_id[:128]!r} on this server")
+        self.batch_id = batch_id
 
 
 class ModelBusy(EtalageError):

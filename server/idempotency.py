@@ -1,8 +1,7 @@
 """Makes repeats harmless: a request id gets one answer, however often it asks, for a while.
 
-Concurrent repeats join the first and share its work, which goes on until nobody waits for it any
-more. A failure is not remembered. Answers are kept for `window_s`, and the oldest go earlier where
-there are too many or they take too many bytes.
+Concurrent repeats join the first and share its work. A failure is not remembered. Answers are kept
+for `window_s`, and the oldest go earlier where there are too many or they take too many bytes.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from server.errors import InvalidRequest, Violation
+from server.single_flight import SingleFlight
 
 T = TypeVar("T")
 Slot = tuple[str, int]
@@ -25,12 +25,6 @@ Slot = tuple[str, int]
 class _Claim:
     digest: bytes
     num_slots: int = 0
-
-
-@dataclass(slots=True)
-class _Running(Generic[T]):
-    task: asyncio.Task[T]
-    num_waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +51,7 @@ class Repeats(Generic[T]):
         self._size_of = size_of
         self._clock = clock
         self._claims: dict[str, _Claim] = {}
-        self._running: dict[Slot, _Running[T]] = {}
+        self._running: SingleFlight[Slot, T] = SingleFlight(self._finish)
         self._kept: OrderedDict[Slot, _Kept[T]] = OrderedDict()  # in the order of expiry
         self._num_bytes = 0
 
@@ -91,40 +85,15 @@ class Repeats(Generic[T]):
         slot = (request_id, number)
         if kept := self._kept.get(slot):
             return kept.answer, True
-        running = self._running.get(slot)
-        is_repeat = running is not None
-        if running is None:
-            running = self._start(slot, digest, make)
-        running.num_waiting += 1
-        try:
-            return await asyncio.shield(running.task), is_repeat
-        finally:
-            running.num_waiting -= 1
-            if running.num_waiting == 0 and not running.task.done():
-                self._abandon(slot, running)
+        if slot not in self._running:
+            self._claims.setdefault(request_id, _Claim(digest)).num_slots += 1
+        return await self._running.run(slot, make)
 
-    def _start(
-        self, slot: Slot, digest: bytes, make: Callable[[], Coroutine[Any, Any, T]]
-    ) -> _Running[T]:
-        claim = self._claims.setdefault(slot[0], _Claim(digest))
-        claim.num_slots += 1
-        running = self._running[slot] = _Running(asyncio.create_task(make()))
-        running.task.add_done_callback(lambda task: self._finish(slot, running))
-        return running
-
-    def _abandon(self, slot: Slot, running: _Running[T]) -> None:
-        """Forget at once, so that a repeat which comes now starts anew."""
-        del self._running[slot]
-        self._release(slot)
-        running.task.cancel()
-
-    def _finish(self, slot: Slot, running: _Running[T]) -> None:
-        task = running.task
-        failed = task.cancelled() or task.exception() is not None
-        if self._running.get(slot) is not running:
+    def _finish(self, slot: Slot, task: asyncio.Task[T] | None) -> None:
+        if task is None or task.cancelled() or task.exception() is not None:
+            self._release(slot)
             return
-        del self._running[slot]
-        num_bytes = self._max_bytes + 1 if failed else self._size_of(task.result())
+        num_bytes = self._size_of(task.result())
         if num_bytes > self._max_bytes:
             self._release(slot)
             return

@@ -3,8 +3,8 @@
 Import this module before Feast: Feast turns prometheus_client into multiprocess mode where it is
 the first to import it, and Metrics refuses to start in that mode.
 
-`Metrics` is the observer of the features' reads (read_seconds, missing, age), and has one for each
-sampling engine.
+`Metrics` is the observer of the features' reads (read_seconds, missing, age) and of the cache of
+images (hit, missed, …), and has one for each sampling engine.
 """
 
 from __future__ import annotations
@@ -168,6 +168,26 @@ class Metrics:
         )
         self._steps = counter("steps_total", "Steps sampled.")
         self._wasted = counter("steps_wasted_total", "Steps sampled for images nobody got.")
+        self._tries = counter("tries_total", "Images that failed verification.", "reason")
+        self._fallbacks = counter(
+            "fallbacks_total", "Images of which no try was good enough: packshots were shown."
+        )
+        self._defects = counter("defects_total", "Defects found in packshots.", "defect")
+        self._repairs = counter("repairs_total", "Repairs of packshots.", "repair")
+        self._cache_hits = counter("cache_hits_total", "Images found in the cache.", "tier")
+        self._cache_misses = counter("cache_misses_total", "Images that had to be made.")
+        self._cache_joins = counter(
+            "cache_joins_total", "Requests that got what was made for others at the same time."
+        )
+        self._cache_evictions = counter(
+            "cache_evictions_total", "Images gone from the cache for want of room.", "tier"
+        )
+        self._cache_bytes = gauge("cache_bytes", "What the cache holds.", "tier")
+        self._cache_failures = counter("cache_failures_total", "Failures of a tier.", "tier")
+        self._batch_requests = counter(
+            "batch_requests_total", "Requests of batches that were answered.", "outcome"
+        )
+        self._batch_images = counter("batch_images_total", "Images made in batches.")
         self._read_s = histogram("feature_read_seconds", "Feature reads.", _READ_S, "view")
         self._missing = counter(
             "feature_missing_total", "Feature rows that could not be used.", "view", "reason"
@@ -220,6 +240,49 @@ class Metrics:
 
     def refused(self, reason: str) -> None:
         self._refusals(reason).inc()
+
+    def tried(self, reasons: Iterable[str]) -> None:
+        """An image failed verification."""
+        for reason in reasons:
+            self._tries(reason).inc()
+
+    def fell_back(self, count: int) -> None:
+        """No try of so many images was good enough."""
+        self._fallbacks().inc(count)
+
+    def repaired(self, defects: Iterable[str], repairs: Iterable[str]) -> None:
+        for defect in defects:
+            self._defects(defect).inc()
+        for repair in repairs:
+            self._repairs(repair).inc()
+
+    # the cache of images
+
+    def hit(self, tier: str) -> None:
+        self._cache_hits(tier).inc()
+
+    def missed(self) -> None:
+        self._cache_misses().inc()
+
+    def joined(self) -> None:
+        self._cache_joins().inc()
+
+    def evicted(self, tier: str, count: int) -> None:
+        self._cache_evictions(tier).inc(count)
+
+    def held(self, tier: str, num_bytes: int) -> None:
+        self._cache_bytes(tier).set(num_bytes)
+
+    def failed(self, tier: str) -> None:
+        self._cache_failures(tier).inc()
+
+    # batches
+
+    def batch_requests(self, outcome: str, count: int) -> None:
+        self._batch_requests(outcome).inc(count)
+
+    def batch_images(self, count: int) -> None:
+        self._batch_images().inc(count)
 
     # the models
 

@@ -118,4 +118,4 @@ def _direction(taste: Vector) -> Vector | None:
 def _anonymous(result: ImageResult) -> ImageResult:
     account = result.personalization
     bare = Personalization(account.reason, account.feature_service, account.feature_fingerprint)
-    return replace(result, request_id="", timings_s={}, personalization=bare)
+    return replace(result, request_id="", timings_s={}, personalization=bare, explanation=None)

@@ -4,54 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 from weakref import WeakKeyDictionary, proxy
 
 from diffusion.encoders import Encoders
-from diffusion.families.adapters.lora import NoRoom
 from diffusion.image_model import ImageModel
 from features.records import Product, Products, Shopper
+from server.commission import Commission, find_proportions
 from server.core import (
-    QUALITY,
-    Accepted,
+    Answer,
     Arm,
     Degradation,
     EncodedImage,
     ImageRequest,
     ImageResult,
     InlineProduct,
-    ModelCard,
-    OutputSpec,
-    Pixels,
     SamplerName,
     Source,
 )
-from server.errors import DeadlineExceeded, InvalidRequest, Overloaded, Unavailable, Violation
+from server.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidRequest,
+    Overloaded,
+    Unavailable,
+    Violation,
+)
 from server.experiments import Assignment, assign
-from server.imaging.compose import compose
+from server.finishing import Delivered, check_layout_fits, deliver
+from server.image_cache.cache import ImageCache
 from server.imaging.encode import encode, show_packshot
 from server.nearest import NearestTaste
-from server.news import Listener, News
+from server.news import Listener
 from server.personalization import Taste, decide
 from server.products import PreparedProduct, ProductShelf
 from server.revision import Revision
-from server.rows import (
-    MIN_WAIT_S,
-    Defaults,
-    choose_style,
-    find_steps,
-    may_degrade,
-    plan_rows,
-    point,
-)
-from server.sampling.router import Router
-from server.sampling.row import RowRequest
+from server.rows import Defaults, find_deadline_s, may_degrade, point
+from server.rulebook import Rulebook
 from server.stopwatch import Stopwatch
+from server.studio import Creation, Studio
+
+DEFAULT_MAP_SIDE = 256
 
 T = TypeVar("T")
 
@@ -74,34 +72,21 @@ class Models(Protocol):
         """The revision of a model that serves now, held for as long as one request takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """What came out of the engine: pixels [S, S, 3] for each of the rows that were stepped, and
-    what they took."""
-
-    rows: Sequence[RowRequest]
-    pixels: Sequence[Pixels]
-    num_forward_rows: int
-    num_shared_steps: int
-
-    @property
-    def num_steps(self) -> int:
-        return self.rows[0].plan[-1].step
-
-
 class Pipeline:
     def __init__(
         self,
         reader: Reader,
         models: Models,
         encoders: Encoders,
-        router: Router,
+        rules: Rulebook,
+        studio: Studio,
+        cache: ImageCache,
         workers: Executor,
         defaults: Defaults | None = None,
     ) -> None:
         """`encoders` are those that the features were made with."""
-        self._reader, self._models, self._router = reader, models, router
-        self._encoders = encoders
+        self._reader, self._models, self._encoders = reader, models, encoders
+        self._rules, self._studio, self._cache = rules, studio, cache
         self._workers, self._defaults = workers, defaults or Defaults()
         self._shelves: WeakKeyDictionary[ImageModel, ProductShelf] = WeakKeyDictionary()
         self._nearest = NearestTaste(self._defaults.nearest_bytes)
@@ -113,39 +98,88 @@ class Pipeline:
 
         Raises server.errors.EtalageError, features.records.ProductUnknown or FeaturesUnavailable.
         """
-        with self._models.lease(request.model) as revision:
-            return await self._walk(request, revision.model(), on_event)
-
-    async def _walk(
-        self, request: ImageRequest, model: ImageModel, on_event: Listener | None
-    ) -> ImageResult:
         watch = Stopwatch()
+        with self._models.lease(request.model) as revision:
+            commission = await self._accept(request, revision.model(), watch)
+            result = await self._answer(commission, revision, watch, on_event)
+            if request.is_explained and result.source is not Source.ORIGINAL:
+                seed, explain = result.images[0].seed, self._studio.explain
+                explanation = await explain(commission, seed, DEFAULT_MAP_SIDE, watch)
+                result = replace(result, explanation=explanation)
+        return replace(
+            result,
+            personalization=commission.taste.account,
+            timings_s=watch.timings_s,
+            request_id=request.request_id,
+        )
+
+    async def explain(self, request: ImageRequest, map_side: int) -> Answer:
+        """Why the image of a request looks as it does; raises what `generate` does."""
+        watch = Stopwatch()
+        with self._models.lease(request.model) as revision:
+            commission = await self._accept(request, revision.model(), watch)
+            seed, explain = commission.seeds[0], self._studio.explain
+            explanation = await explain(commission, seed, map_side, watch)
+        account, arm = commission.taste.account, commission.assignment.arm
+        return Answer(explanation, account, arm, commission.card)
+
+    async def _accept(
+        self, request: ImageRequest, model: ImageModel, watch: Stopwatch
+    ) -> Commission:
+        """Who asks, for what, and what market and brand make of it."""
+        agreed = self._rules.agree(request)
         assignment = assign(request, self._defaults.strength)
         with watch.stage("read"):
             taste, features = await self._read(request, assignment)
         with watch.stage("fuse"):
-            product = await self._prepare(request, model, features)
-            style = await self._load_style(request, model, taste)
-            plan = partial(
-                plan_rows, request, assignment, taste, product, model, self._defaults, style
+            product = await self._prepare(agreed.request, model, features)
+        commission = Commission(agreed, assignment, taste, model, product)
+        if request.layout is not None:
+            check_layout_fits(request.layout, commission)
+        return commission
+
+    async def _answer(
+        self,
+        commission: Commission,
+        revision: Revision,
+        watch: Stopwatch,
+        on_event: Listener | None,
+    ) -> ImageResult:
+        """An image that is kept, one made for all who ask now, or what the deadline leaves."""
+        request = commission.request
+        if commission.assignment.arm is Arm.ORIGINAL:
+            return await self._show_original(commission, watch)
+        try:
+            return await self._cache.answer(
+                commission.name(self._reader.fingerprint, self._defaults),
+                request.cache_policy,
+                partial(self._make, commission, revision, watch, on_event),
+                request.deadline_s,
+                may_degrade(request),
+                find_deadline_s(request, self._defaults) if may_degrade(request) else None,
+                on_event,
             )
-            rows = await self._run(plan) if model.is_planning_slow else plan()
-        sampled = None
-        if assignment.arm is not Arm.ORIGINAL:
-            try:
-                sampled = await self._sample(request, model, rows, plan, watch, on_event)
-            except (DeadlineExceeded, Overloaded):
-                if not may_degrade(request):
-                    raise
-                if (near := self._find_nearest(request, product, taste, watch)) is not None:
-                    return near
-        with watch.stage("compose"):
-            creatives = await self._compose(request, product, sampled)
+        except (DeadlineExceeded, Overloaded):
+            if not may_degrade(request):
+                raise
+            return self._find_nearest(commission) or await self._show_original(commission, watch)
+
+    async def _make(
+        self,
+        commission: Commission,
+        revision: Revision,
+        watch: Stopwatch,
+        on_event: Listener | None,
+        deadline_s: float | None,
+    ) -> ImageResult:
+        """The images of a commission; `deadline_s` is the latest among those who wait for them."""
+        commission = commission.due(deadline_s)
+        with revision.held():  # whoever asked first may be gone before it is made
+            creation = await self._studio.create(commission, watch, on_event)
         with watch.stage("encode"):
-            seeds = [row.seed for row in rows]
-            images = await self._encode(creatives, seeds, request.output)
-        result = self._seal(request, assignment, taste, model, rows, sampled, images, watch)
-        self._remember(request, product, taste, result)
+            delivered = await self._deliver(commission, creation)
+        result = self._seal(commission, creation, delivered)
+        self._remember(commission, result)
         return result
 
     async def _read(
@@ -174,145 +208,96 @@ class Pipeline:
         if (shelf := self._shelves.get(model)) is None:
             # A shelf that held its model would keep it in memory after it was exchanged.
             shelf = self._shelves[model] = ProductShelf(proxy(model), self._encoders)
-        ratio = request.output.aspect_ratio
+        locale, ratio = request.locale, find_proportions(request)
         try:
             if features is not None:
-                if (found := shelf.find(features, request.locale, ratio)) is not None:
+                if (found := shelf.find(features, locale, ratio)) is not None:
                     return found
-                return await self._run(shelf.prepare, features, request.locale, ratio)
+                return await self._run(shelf.prepare, features, locale, ratio)
             assert isinstance(request.product, InlineProduct)
-            return await self._run(shelf.prepare_inline, request.product, ratio)
+            return await self._run(shelf.prepare_inline, request.product, locale, ratio)
         except ValueError as error:
             if features is not None:
                 raise Unavailable("its packshot can't be read", "PACKSHOT_UNAVAILABLE") from error
             raise InvalidRequest(Violation("inline_product.packshot", str(error))) from error
 
-    async def _load_style(self, request: ImageRequest, model: ImageModel, taste: Taste) -> object:
-        if not (name := choose_style(request, taste, model)):
-            return None
-        if name not in model.styles:
-            known = ", ".join(model.styles) or "it has none"
-            raise InvalidRequest(Violation("style", f"{name[:40]!r} is no style of it: {known}"))
-        try:
-            return await self._run(model.load_style, name)
-        except NoRoom as error:
-            raise Overloaded(MIN_WAIT_S) from error
-
-    async def _sample(
-        self,
-        request: ImageRequest,
-        model: ImageModel,
-        rows: Sequence[RowRequest],
-        plan: Callable[..., Sequence[RowRequest]],
-        watch: Stopwatch,
-        on_event: Listener | None,
-    ) -> Sampled:
-        """Raises Overloaded or DeadlineExceeded where the deadline can't be, or was not, met."""
-        num_steps = find_steps(rows, request, self._router, self._defaults)
-        if num_steps < rows[0].plan[-1].step:
-            rows = plan(num_steps=num_steps)
-        with ExitStack() as stack:
-            news = None
-            if on_event is not None:
-                decode, side = model.decode, request.preview_side
-                news = News(side, num_steps, decode, self._workers, on_event)
-                stack.callback(news.close)
-            ticket = self._router.submit(rows, news.step if news else None)
-            stack.callback(ticket.release)
-            if on_event is not None:
-                on_event(Accepted())
-            pixels = await ticket.result
-        watch.note(queue=ticket.queue_s, sample=ticket.sample_s, decode=ticket.decode_s)
-        return Sampled(rows, pixels, ticket.num_forward_rows, ticket.num_steps_shared)
-
-    def _find_nearest(
-        self, request: ImageRequest, product: PreparedProduct, taste: Taste, watch: Stopwatch
-    ) -> ImageResult | None:
-        """An earlier answer for the nearest taste, where one was kept."""
-        key = self._name(request, product)
-        if key is None or (found := self._nearest.find(key, point(taste, product))) is None:
-            return None
-        return replace(
-            found[0],
-            source=Source.CACHE,
-            degradation=Degradation.NEAREST_TASTE,
-            personalization=taste.account,
-            timings_s=watch.timings_s,
-            request_id=request.request_id,
-        )
-
-    def _remember(
-        self, request: ImageRequest, product: PreparedProduct, taste: Taste, result: ImageResult
-    ) -> None:
-        key = self._name(request, product)
-        if key is not None and result.degradation is Degradation.NONE:
-            self._nearest.keep(key, point(taste, product), result)
-
-    def _name(self, request: ImageRequest, product: PreparedProduct) -> Hashable | None:
-        """What two answers must agree on, but for the shopper; None for what is not kept."""
-        if not isinstance(request.product, str):
-            return None
-        asked = request.mode, request.output, request.num_images, request.style
-        return product.condition.digest, request.model or QUALITY, *asked
-
-    async def _compose(
-        self, request: ImageRequest, product: PreparedProduct, sampled: Sampled | None
-    ) -> list[Pixels]:
-        """The creatives; or the packshot, once, however many images are asked for."""
-        side, cutout = request.output.longest_side, product.cutout
-        if sampled is None:
-            return [await self._run(show_packshot, cutout, side)]
-        return await asyncio.gather(
-            *(self._run(compose, pixels, cutout, side, request.mode) for pixels in sampled.pixels)
-        )
-
-    async def _encode(
-        self, creatives: Sequence[Pixels], seeds: Sequence[int], output: OutputSpec
-    ) -> list[EncodedImage]:
-        files = await asyncio.gather(*(self._run(encode, each, output) for each in creatives))
-        if len(files) == 1:
-            files *= len(seeds)
-        return [replace(file, seed=seed) for file, seed in zip(files, seeds, strict=True)]
+    async def _deliver(self, commission: Commission, creation: Creation) -> list[Delivered]:
+        """Texts set, and files made; the merchant's own picture where there is nothing better."""
+        original = await self._encode_original(commission) if creation.missing else None
+        made = [picture for picture in creation.pictures if picture is not None]
+        files = iter(await asyncio.gather(*(self._run(deliver, each, commission) for each in made)))
+        return [
+            Delivered(replace(original, seed=seed)) if picture is None and original else next(files)
+            for seed, picture in zip(creation.seeds, creation.pictures, strict=True)
+        ]
 
     def _seal(
-        self,
-        request: ImageRequest,
-        assignment: Assignment,
-        taste: Taste,
-        model: ImageModel,
-        rows: Sequence[RowRequest],
-        sampled: Sampled | None,
-        images: Sequence[EncodedImage],
-        watch: Stopwatch,
+        self, commission: Commission, creation: Creation, delivered: Sequence[Delivered]
     ) -> ImageResult:
-        is_asked = assignment.arm is Arm.ORIGINAL
-        packshot = ImageResult(
+        images = [each.image for each in delivered]
+        unwritten = dict.fromkeys(text for each in delivered for text in each.warnings)
+        is_original = all(image.is_original for image in images)
+        request, model = commission.request, commission.model
+        return replace(
+            self._account(commission, images),
+            source=Source.ORIGINAL if is_original else Source.GENERATED,
+            model=commission.card,
+            sampler=request.sampler or SamplerName(model.preset.sampler),
+            steps=creation.num_steps,
+            degradation=Degradation.NONE if creation.is_whole else Degradation.FEWER_STEPS,
+            num_forward_rows=creation.num_forward_rows,
+            num_shared_steps=creation.num_shared_steps,
+            warnings=(*commission.warnings, *creation.warnings, *unwritten),
+            style=commission.style,
+            tries=tuple(creation.tries),
+        )
+
+    def _account(self, commission: Commission, images: Sequence[EncodedImage]) -> ImageResult:
+        """What is true of every result of a commission, for one that shows the packshot."""
+        return ImageResult(
             images=tuple(images),
             source=Source.ORIGINAL,
-            personalization=taste.account,
-            arm=assignment.arm,
+            personalization=commission.taste.account,
+            arm=commission.assignment.arm,
             model=None,
             sampler=None,
             steps=0,
-            timings_s=watch.timings_s,
-            request_id=request.request_id,
+            timings_s={},
+            warnings=commission.warnings,
+            title_language=commission.product.title.language,
+        )
+
+    async def _show_original(self, commission: Commission, watch: Stopwatch) -> ImageResult:
+        """The packshot, encoded once however many images are asked for."""
+        with watch.stage("encode"):
+            original = await self._encode_original(commission)
+        is_asked = commission.assignment.arm is Arm.ORIGINAL
+        return replace(
+            self._account(commission, [replace(original, seed=s) for s in commission.seeds]),
             degradation=Degradation.NONE if is_asked else Degradation.ORIGINAL,
         )
-        if sampled is None:
-            return packshot
-        is_whole = sampled.num_steps == rows[0].plan[-1].step
-        return replace(
-            packshot,
-            source=Source.GENERATED,
-            model=ModelCard(model.name, model.digest),
-            sampler=request.sampler or SamplerName(model.preset.sampler),
-            steps=sampled.num_steps,
-            degradation=Degradation.NONE if is_whole else Degradation.FEWER_STEPS,
-            num_forward_rows=sampled.num_forward_rows,
-            num_shared_steps=sampled.num_shared_steps,
-            warnings=rows[0].warnings,
-            style=choose_style(request, taste, model),
-        )
+
+    async def _encode_original(self, commission: Commission) -> EncodedImage:
+        cutout, output = commission.product.cutout, commission.request.output
+        if cutout is None:
+            text = "no picture was good enough, and the product has no packshot to show instead"
+            raise FailedPrecondition(text, "NO_PACKSHOT")
+        pixels = await self._run(show_packshot, cutout, output.longest_side)
+        return replace(await self._run(encode, pixels, output), is_original=True)
+
+    def _find_nearest(self, commission: Commission) -> ImageResult | None:
+        """An earlier answer for the nearest taste, where one was kept."""
+        taste = point(commission.taste, commission.product)
+        if (found := self._nearest.find(commission.name_kind(), taste)) is None:
+            return None
+        return replace(found[0], source=Source.CACHE, degradation=Degradation.NEAREST_TASTE)
+
+    def _remember(self, commission: Commission, result: ImageResult) -> None:
+        is_good = not any(image.is_original for image in result.images)
+        is_known = isinstance(commission.request.product, str)
+        if is_known and is_good and result.degradation is Degradation.NONE:
+            taste = point(commission.taste, commission.product)
+            self._nearest.keep(commission.name_kind(), taste, result)
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
         """Pixel work, off the event loop."""

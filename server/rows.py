@@ -12,7 +12,7 @@ import numpy as np
 from diffusion.fusion import Vector
 from diffusion.image_model import ImageModel, ShopperFacts, Wish
 from diffusion.noise import MAX_SEED, derive_seed
-from server.core import Arm, DeadlinePolicy, ImageRequest
+from server.core import MAX_SLATE, Arm, DeadlinePolicy, ImageRequest, Mode
 from server.errors import DeadlineExceeded, Overloaded
 from server.experiments import Assignment
 from server.personalization import Taste
@@ -20,6 +20,12 @@ from server.products import PreparedProduct
 from server.sampling.admission import Demand
 from server.sampling.router import Router
 from server.sampling.row import RowRequest
+
+SLATE_PAUSE_S = 0.002
+"""From the deadline of one product of a slate to the next: in that time an original is shown."""
+
+CREATED_DIVERSITY = 0.5
+"""Of the images of a new creation, where nothing is said."""
 
 MIN_WAIT_S = 0.05
 """Before a refused request is asked again, at least."""
@@ -32,6 +38,8 @@ class Defaults:
     min_steps: int = 4
     strength: float = 0.5
     max_reuse_error: float = 0.08
+    max_tries: int = 2
+    """For an image that fails verification."""
     nearest_bytes: int = 64 * 1024 * 1024
     """Of finished creatives, kept to meet deadlines with."""
     read_timeout_s: float = 0.25
@@ -48,15 +56,32 @@ def plan_rows(
     defaults: Defaults,
     style: object = None,
     num_steps: int | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> list[RowRequest]:
-    """The rows of one request, of as many steps as it asks for unless `num_steps` says otherwise.
+    """The rows of one request, one for each seed, its own unless `seeds` says otherwise, and of as
+    many steps as it asks for unless `num_steps` does.
 
-    The seeds of a generic image know nothing of who asked for it, or why it is generic. `style` is
-    what the model loaded under that name.
+    `style` is what the model loaded under that name.
     """
     shopper = know_shopper(taste, product)
-    arm = Arm.GENERIC if taste.shopper is None else Arm.PERSONALIZED
-    wish = Wish(
+    wish = make_wish(request, assignment, style, num_steps)
+    deadline_s = find_deadline_s(request, defaults)
+    max_reuse_error = defaults.max_reuse_error if request.reuse_predictions else 0.0
+    rows = []
+    for seed in seeds or choose_seeds(request, taste, product):
+        route = model.plan(product.condition, shopper, wish, seed)
+        row = RowRequest.along(route, model.name, seed, deadline_s, max_reuse_error)
+        rows.append(replace(row, is_background=request.is_background))
+    return rows
+
+
+def make_wish(
+    request: ImageRequest, assignment: Assignment, style: object, num_steps: int | None = None
+) -> Wish:
+    diversity = request.diversity
+    if diversity is None:
+        diversity = CREATED_DIVERSITY if request.mode is Mode.CREATE else 0.0
+    return Wish(
         request.mode.value,
         request.sampler and request.sampler.value,
         num_steps or request.steps,
@@ -65,17 +90,19 @@ def plan_rows(
         assignment.strength,
         style,
         1.0 if request.style else assignment.strength,
+        request.scene,
+        diversity,
     )
-    deadline_s = None
-    if request.deadline_s is not None:
-        deadline_s = request.deadline_s - (1 + request.num_images) * defaults.finish_s
-    max_reuse_error = defaults.max_reuse_error if request.reuse_predictions else 0.0
-    rows = []
-    for number in range(request.num_images):
-        seed = choose_seed(request, product, arm, number)
-        route = model.plan(product.condition, shopper, wish, seed)
-        rows.append(RowRequest.along(route, model.name, seed, deadline_s, max_reuse_error))
-    return rows
+
+
+def find_deadline_s(request: ImageRequest, defaults: Defaults) -> float | None:
+    """When the last pixel must be sampled. Of a slate the best are due first."""
+    if request.deadline_s is None:
+        return None
+    deadline_s = request.deadline_s - (1 + request.num_images) * defaults.finish_s
+    if request.slate_rank is None:
+        return deadline_s
+    return deadline_s - (MAX_SLATE - request.slate_rank) * SLATE_PAUSE_S
 
 
 def choose_style(request: ImageRequest, taste: Taste, model: ImageModel) -> str:
@@ -103,12 +130,18 @@ def point(taste: Taste, product: PreparedProduct) -> Vector | None:
     return taste.shopper.embed(np.zeros_like(product.condition.image_embedding))
 
 
-def choose_seed(request: ImageRequest, product: PreparedProduct, arm: Arm, number: int) -> int:
-    """That of the request, or one by which a shopper sees the same image again. The products of a
-    slate have one seed: they share scene and work."""
-    if request.seed is None:
-        return derive_seed("slate" if request.is_slate else product.name, arm.value, str(number))
-    return (request.seed + number) & MAX_SEED
+def choose_seeds(request: ImageRequest, taste: Taste, product: PreparedProduct) -> list[int]:
+    """Those of the request, or such by which a shopper sees the same image again.
+
+    The seeds of a generic image know nothing of who asked for it, or why it is generic. The
+    products of a slate have one seed: they share scene and work.
+    """
+    numbers = range(request.num_images)
+    if request.seed is not None:
+        return [(request.seed + number) & MAX_SEED for number in numbers]
+    arm = Arm.GENERIC if taste.shopper is None else Arm.PERSONALIZED
+    name = product.name if request.slate_rank is None else "slate"
+    return [derive_seed(name, arm.value, str(number)) for number in numbers]
 
 
 def may_degrade(request: ImageRequest) -> bool:

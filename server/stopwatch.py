@@ -19,7 +19,8 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.timings_s[name] = time.perf_counter() - started
+            self.add(**{name: time.perf_counter() - started})
 
-    def note(self, **stages_s: float) -> None:
-        self.timings_s.update(stages_s)
+    def add(self, **stages_s: float) -> None:
+        for name, seconds in stages_s.items():
+            self.timings_s[name] = self.timings_s.get(name, 0.0) + seconds

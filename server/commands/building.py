@@ -34,6 +34,8 @@ from features.reader import FeatureReader
 from features.store import StoreConfig, StoreMissing
 from features.vector import FingerprintMismatch
 from server import logs
+from server.commands.creatives import open_cache, open_safety, read_rules
+from server.commands.enhancement import open_enhancer, open_matting
 from server.commands.serve import Built, StartFailed
 from server.commands.workshop import (
     choose_device,
@@ -45,6 +47,7 @@ from server.commands.workshop import (
 from server.configuration import Configuration, EngineSlice, FeaturesSlice, ModelSlice
 from server.core import FAST, QUALITY, ModelCard
 from server.errors import EtalageError
+from server.imaging.verification import Limits
 from server.metrics import Metrics
 from server.models import Models
 from server.pipeline import Pipeline
@@ -52,6 +55,7 @@ from server.rows import Defaults
 from server.sampling.cores import take_cores
 from server.sampling.engine import Engine, EngineLimits
 from server.sampling.router import Router
+from server.studio import Studio
 
 NUM_WORKERS = 4  # threads for pixels: decoding packshots, composing, encoding
 MAX_DTYPE_ERROR = 0.05  # of a prediction, relative to float32's
@@ -62,6 +66,7 @@ log = logs.logger(__name__)
 @asynccontextmanager
 async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator[Built]:
     """Yields once the model is loaded, features are there and every bucket is warm."""
+    rules, safety = read_rules(configuration.creatives), open_safety(configuration.creatives)
     devices = [choose_device(name) for name in name_devices(configuration.engine)]
     take_cores(1)
     try:
@@ -87,16 +92,41 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
         min_steps=configuration.model.min_steps,
         strength=configuration.model.strength,
         max_reuse_error=configuration.engine.max_reuse_error,
+        max_tries=configuration.creatives.max_tries,
         read_timeout_s=configuration.features.timeout_s,
     )
     with ThreadPoolExecutor(NUM_WORKERS, "pixels", take_cores, (1,)) as workers:
-        pipeline = Pipeline(reader, models, encoders, router, workers, defaults)
+        wanted = Limits(**configuration.verification.model_dump())
+        studio = Studio(router, workers, defaults, metrics, wanted, safety)
+        cache = open_cache(configuration.image_cache, workers, metrics)
+        pipeline = Pipeline(reader, models, encoders, rules, studio, cache, workers, defaults)
+        enhancer, restoring = open_enhancer(
+            configuration.enhancement,
+            engines,
+            devices,
+            reader,
+            open_matting(configuration.enhancement, devices[0]),
+            workers,
+            defaults.read_timeout_s,
+            metrics,
+        )
         try:
             await load_specified(models, configuration.model)
             default = placed[0][QUALITY]
             card = ModelCard(default.name, default.digest)
-            yield Built(pipeline, card, lambda: router.is_healthy, models.names(), models)
+            yield Built(
+                pipeline,
+                card,
+                lambda: router.is_healthy,
+                models.names(),
+                models,
+                lambda: router.num_rows,
+                tuple(rules.kits),
+                enhancer,
+            )
         finally:
+            await restoring.close()
+            await cache.close()
             await models.close()
             await asyncio.to_thread(router.close)
             for engine, each in zip(engines, placed, strict=True):

@@ -8,17 +8,19 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Collection
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
 from server import logs
+from server.commands.batches import open_batches
 from server.configuration import Configuration
 from server.core import QUALITY, ModelCard
-from server.doors import images, models
+from server.doors import batches, enhancement, images, models
 from server.doors.answers import Generator
+from server.doors.enhancement import Enhancement
 from server.doors.listening import AdminDoor, Door
 from server.metrics import Metrics
 from server.models import Models
@@ -39,6 +41,11 @@ class Built:
     """Names by which requests choose one; a view, where they change."""
     registry: Models | None = None
     """What the admin port shows and changes; without one it answers nobody."""
+    count_rows: Callable[[], int] | None = None
+    """How many rows the engine has, for batches to stay behind; without it there are none."""
+    brand_kits: Collection[str] = ()
+    enhancer: Enhancement | None = None
+    """Who repairs packshots; without one nobody does."""
 
 
 class StartFailed(RuntimeError):
@@ -65,14 +72,23 @@ async def run_server(
 ) -> None:
     """From open ports to closed ones. Raises OSError where a port can't be had."""
     stopping = Stopping()
-    metrics = Metrics((*images.METHODS, *models.METHODS))
+    metrics = Metrics((*images.METHODS, *batches.METHODS, *enhancement.METHODS, *models.METHODS))
     door, admin = Door(configuration.server, metrics), AdminDoor(configuration.server, metrics)
     try:
         await _open_ports(configuration, metrics, door, admin, port_file)
-        async with build(configuration, metrics) as built:
+        async with build(configuration, metrics) as built, AsyncExitStack() as stack:
+            jobs = None
+            if (count := built.count_rows) is not None:
+                jobs = await stack.enter_async_context(
+                    open_batches(configuration, built.pipeline, count, built.is_healthy, metrics)
+                )
             stopping.is_building = False
             metrics.model(built.model.name, built.model.digest)
-            await door.open(built.pipeline, built.models)
+            await door.open(built.pipeline, built.models, built.brand_kits)
+            if jobs is not None:
+                door.open_batches(jobs, built.models, built.brand_kits)
+            if built.enhancer is not None:
+                door.open_enhancement(built.enhancer)
             if built.registry is not None:
                 await admin.open(built.registry)
             while not await stopping.wait(_HEALTH_POLL_S):

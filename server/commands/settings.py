@@ -103,7 +103,7 @@ def _allowed_part(kind: Any, unit: str) -> str:
     if kind is int or kind is Path:
         return f"whole numbers{unit}" if kind is int else "paths"
     patterns = [pattern for field in get_args(kind)[1:] for pattern in _limits(field, "pattern")]
-    return f"texts that match {patterns[0]}"
+    return f"texts that match {patterns[0]}" if patterns else "texts"
 
 
 def _limits(field: FieldInfo, name: str) -> list[Any]:

@@ -37,7 +37,7 @@ def lay_out(program: Program, pictures: Sequence[Picture]) -> Sheet:
                 _tiles(program.slate, by_name),
             ),
         ),
-        _footer(pictures),
+        tell_origin(pictures),
     )
 
 
@@ -52,8 +52,8 @@ def _tile(picture: Picture) -> Tile:
     return Tile(result.image.data, picture.shot.caption, note, result.personalization.applied)
 
 
-def _footer(pictures: Sequence[Picture]) -> str:
-    """The model and the features behind the sheet, from the first answer that has both."""
+def tell_origin(pictures: Sequence[Picture]) -> str:
+    """The model and the features behind it all, from the first answer that has both."""
     facts = ["the shoppers are simulated"]
     for result in (picture.result for picture in pictures):
         if result.model is not None and result.personalization.applied:

@@ -19,10 +19,14 @@ Mode = Literal["preserve", "restyle"]
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who is looking: a shopper of the embedded world, or nobody in particular."""
+    """Who is looking: a shopper of the embedded world, or nobody in particular.
+
+    `likes` is the palette and the setting that a simulated shopper was given to like.
+    """
 
     user_id: str
     label: str
+    likes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from google.protobuf.message import Message
 
 from server.configuration import ServerSlice
-from server.core import Accepted, Event, ImageRequest, ImageResult, Source
+from server.core import Accepted, Answer, Event, ImageRequest, ImageResult, Source
 from server.idempotency import Repeats
 
 _LARGE_BYTES = 256 * 1024  # to digest more than this would hold up the event loop
@@ -26,6 +26,8 @@ class Generator(Protocol):
     async def generate(
         self, request: ImageRequest, on_event: Listener | None = None
     ) -> ImageResult: ...
+
+    async def explain(self, request: ImageRequest, map_side: int) -> Answer: ...
 
 
 class ResultObserver(Protocol):

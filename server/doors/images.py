@@ -18,21 +18,22 @@ from etalage.v1 import images_pb2 as pb
 from server import logs
 from server.cancellation import Cancellations
 from server.configuration import ServerSlice
-from server.core import QUALITY, ImageRequest, ImageResult
+from server.core import MAX_SLATE, QUALITY, ImageRequest, ImageResult
 from server.doors import wire
 from server.doors.answers import Answers, Generator, Repeat, ResultObserver
 from server.doors.messages import (
+    answer_to_proto,
     progress_to_proto,
     request_from_proto,
     result_to_proto,
     slate_from_proto,
 )
-from server.doors.packshots import find_fault
+from server.doors.packshots import find_faults
 from server.doors.status import code_of, is_expected, message_of, reason_of
 from server.doors.updates import Updates
 from server.doors.validation import (
-    MAX_SLATE,
     check_cancel,
+    check_explain,
     check_image,
     check_slate,
     check_stream,
@@ -45,6 +46,7 @@ METHODS = tuple(
 )
 CANCEL = f"{SERVICE}/CancelImage"
 
+DEFAULT_MAP_SIDE = 256
 _NUM_WORKERS = 2  # threads for packshots, which take long to decode and to digest
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -62,14 +64,22 @@ class ImageService:
     ) -> None:
         self._max_bytes = settings.max_message_bytes
         self._models = models
+        self._brand_kits: Collection[str] = ()
+        self._pipeline: Generator | None = None
         self._cancellations = Cancellations(settings.tombstone_s)
         self._workers = ThreadPoolExecutor(_NUM_WORKERS, thread_name_prefix="door")
         self._answers = Answers(settings, observer, self._workers)
 
-    def attach(self, pipeline: Generator, models: Collection[str] | None = None) -> None:
-        """`models` are the names that requests may ask for, where they are others than before; it
-        may be a view of what changes."""
+    def attach(
+        self,
+        pipeline: Generator,
+        models: Collection[str] | None = None,
+        brand_kits: Collection[str] = (),
+    ) -> None:
+        """`models` and `brand_kits` are the names that requests may ask for; models, where they are
+        others than before, may be a view of what changes."""
         self._answers.attach(pipeline)
+        self._pipeline, self._brand_kits = pipeline, brand_kits
         if models is not None:
             self._models = models
 
@@ -93,6 +103,10 @@ class ImageService:
                     self.generate_slate,
                     response_serializer=pb.GenerateSlateResponse.SerializeToString,
                 ),
+                "ExplainImage": grpc.unary_unary_rpc_method_handler(
+                    self.explain_image,
+                    response_serializer=pb.ExplainImageResponse.SerializeToString,
+                ),
                 "CancelImage": grpc.unary_unary_rpc_method_handler(
                     self.cancel_image,
                     response_serializer=pb.CancelImageResponse.SerializeToString,
@@ -103,7 +117,7 @@ class ImageService:
     async def generate_image(self, data: bytes, context: Context) -> pb.GenerateImageResponse:
         image = wire.parse(pb.GenerateImageRequest, data, self._max_bytes)
         _bind(image.request_id, image.user_id)
-        violations = check_image(image, models=self._models)
+        violations = check_image(image, models=self._models, brand_kits=self._brand_kits)
         await self._check_image(image, violations, wire.has_both_products(data))
         request = request_from_proto(image, deadline_s=_deadline_s(context))
         repeat = await self._answers.recognize("image", image.request_id, image)
@@ -118,7 +132,9 @@ class ImageService:
         image = message.image
         _bind(image.request_id, image.user_id)
         has_both = wire.has_both_products_inside(data, pb.StreamImageRequest.IMAGE_FIELD_NUMBER)
-        await self._check_image(image, check_stream(message, self._models), has_both, "image.")
+        await self._check_image(
+            image, check_stream(message, self._models, self._brand_kits), has_both, "image."
+        )
         request = request_from_proto(
             image,
             deadline_s=_deadline_s(context),
@@ -143,7 +159,7 @@ class ImageService:
     ) -> AsyncIterator[pb.GenerateSlateResponse]:
         slate = wire.parse(pb.GenerateSlateRequest, data, self._max_bytes)
         _bind(slate.request_id, slate.template.user_id)
-        _refuse(check_slate(slate, self._models))
+        _refuse(check_slate(slate, self._models, self._brand_kits))
         repeat = await self._answers.recognize("slate", slate.request_id, slate)
         requests = slate_from_proto(slate, deadline_s=_deadline_s(context))
         with self._cancellations.running(_name(slate.request_id)) as run:
@@ -156,6 +172,20 @@ class ImageService:
                     yield await ready
             finally:
                 await _cancel(run.tasks)
+
+    async def explain_image(self, data: bytes, context: Context) -> pb.ExplainImageResponse:
+        message = wire.parse(pb.ExplainImageRequest, data, self._max_bytes)
+        image = message.image
+        _bind(image.request_id, image.user_id)
+        has_both = wire.has_both_products_inside(data, pb.ExplainImageRequest.IMAGE_FIELD_NUMBER)
+        violations = check_explain(message, self._models, self._brand_kits)
+        await self._check_image(image, violations, has_both, "image.")
+        request = request_from_proto(image, deadline_s=_deadline_s(context))
+        side = message.map_side if message.HasField("map_side") else DEFAULT_MAP_SIDE
+        assert self._pipeline is not None  # the gate is shut until there is one
+        with self._cancellations.running(_name(image.request_id)) as run:
+            answer = await run.start(self._pipeline.explain(request, side))
+        return answer_to_proto(answer)
 
     async def cancel_image(self, data: bytes, context: Context) -> pb.CancelImageResponse:
         message = wire.parse(pb.CancelImageRequest, data, self._max_bytes)
@@ -199,12 +229,12 @@ class ImageService:
         if has_both_products:
             text = "has both forms; exactly one of product_id and inline_product is required"
             found.append(Violation(f"{at}product", text))
-        for field in ("packshot", "control_map"):
-            if not (data := getattr(image.inline_product, field)):
-                continue
+        inline = image.inline_product
+        pictures = inline.packshot, inline.control_map, inline.mask
+        if any(pictures):
             loop = asyncio.get_running_loop()
-            if (fault := await loop.run_in_executor(self._workers, find_fault, data)) is not None:
-                found.append(Violation(f"{at}inline_product.{field}", fault))
+            faults = await loop.run_in_executor(self._workers, find_faults, *pictures)
+            found += [Violation(f"{at}inline_product.{f}", text) for f, text in faults.items()]
         _refuse(found)
 
 

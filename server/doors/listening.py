@@ -6,18 +6,25 @@ import asyncio
 from collections.abc import Collection
 
 from server import logs
+from server.batches.jobs import Jobs
 from server.configuration import DrainSlice, ServerSlice
 from server.doors.admission import Gate, State
 from server.doors.answers import Generator
+from server.doors.batches import SERVICE as BATCH_SERVICE
+from server.doors.batches import BatchService
+from server.doors.enhancement import SERVICE as ENHANCEMENT_SERVICE
+from server.doors.enhancement import Enhancement, EnhancementService
 from server.doors.images import CANCEL, SERVICE, ImageService
 from server.doors.interceptor import RequestInterceptor
 from server.doors.models import SERVICE as MODEL_SERVICE
 from server.doors.models import ModelService
-from server.doors.port import Port
+from server.doors.port import Port, Service
 from server.metrics import Metrics
 from server.models import Models
 
 MAX_ADMIN_CALLS = 64
+MAX_BATCH_CALLS = 512
+"""Those who watch among them: batches don't take the places of images."""
 
 log = logs.logger(__name__)
 
@@ -27,26 +34,49 @@ class Door:
 
     def __init__(self, settings: ServerSlice, metrics: Metrics) -> None:
         self._gate = Gate(settings.max_in_flight, metrics)
+        self._batch_gate = Gate(MAX_BATCH_CALLS, metrics)
         self._service = ImageService(settings, metrics)
-        self._port = Port(
-            settings.host,
-            settings.port,
-            SERVICE,
-            self._service.handlers(),
-            RequestInterceptor(SERVICE, self._gate, metrics, (CANCEL,)),
-            settings.max_in_flight,
+        self._enhancement_gate = Gate(settings.max_in_flight, metrics)
+        self._batches = BatchService(settings.max_message_bytes)
+        self._enhancement = EnhancementService(settings.max_message_bytes)
+        images = RequestInterceptor(SERVICE, self._gate, metrics, (CANCEL,))
+        batches = RequestInterceptor(BATCH_SERVICE, self._batch_gate, metrics)
+        repairs = RequestInterceptor(ENHANCEMENT_SERVICE, self._enhancement_gate, metrics)
+        services = (
+            Service(SERVICE, self._service.handlers(), images),
+            Service(BATCH_SERVICE, self._batches.handlers(), batches),
+            Service(ENHANCEMENT_SERVICE, self._enhancement.handlers(), repairs),
         )
+        max_calls = 2 * settings.max_in_flight + MAX_BATCH_CALLS
+        self._port = Port(settings.host, settings.port, services, max_calls)
 
     async def start(self) -> int:
         """Listen, not healthy yet, and return the port. Raises OSError."""
         return await self._port.start()
 
-    async def open(self, pipeline: Generator, models: Collection[str] | None = None) -> None:
+    async def open(
+        self,
+        pipeline: Generator,
+        models: Collection[str] | None = None,
+        brand_kits: Collection[str] = (),
+    ) -> None:
         """Let requests in; `models` are the names that they may ask for, "quality" by default, and
         may be a view of what changes."""
-        self._service.attach(pipeline, models)
+        self._service.attach(pipeline, models, brand_kits)
         self._gate.state = State.OPEN
         await self.report(True)
+
+    def open_batches(
+        self, jobs: Jobs, models: Collection[str], brand_kits: Collection[str] = ()
+    ) -> None:
+        """Let batches in; `models` and `brand_kits` are the names that their requests may use."""
+        self._batches.attach(jobs, models, brand_kits)
+        self._batch_gate.state = State.OPEN
+
+    def open_enhancement(self, enhancer: Enhancement) -> None:
+        """Let packshots in that want to be repaired."""
+        self._enhancement.attach(enhancer)
+        self._enhancement_gate.state = State.OPEN
 
     async def report(self, is_healthy: bool) -> None:
         """Say by name and as a whole whether we are healthy."""
@@ -61,7 +91,9 @@ class Door:
         await self._port.say_goodbye()
         log.info("lame duck", seconds=settings.lame_duck_s)
         await asyncio.sleep(settings.lame_duck_s)
-        self._gate.state = State.STOPPING
+        for gate in (self._gate, self._batch_gate, self._enhancement_gate):
+            gate.state = State.STOPPING
+        self._batches.dismiss()
         is_idle = await self._gate.idle(settings.grace_s)
         log.info("drained", left=self._gate.num_in_flight)
         return is_idle
@@ -70,6 +102,7 @@ class Door:
         """End what is left and close the port."""
         await self._port.stop(self._gate.num_in_flight == 0)
         self._service.close()
+        self._batches.close()
 
 
 class AdminDoor:
@@ -78,14 +111,9 @@ class AdminDoor:
     def __init__(self, settings: ServerSlice, metrics: Metrics) -> None:
         self._gate = Gate(MAX_ADMIN_CALLS, metrics)
         self._service = ModelService()
-        self._port = Port(
-            settings.admin_host,
-            settings.admin_port,
-            MODEL_SERVICE,
-            self._service.handlers(),
-            RequestInterceptor(MODEL_SERVICE, self._gate, metrics),
-            MAX_ADMIN_CALLS,
-        )
+        guard = RequestInterceptor(MODEL_SERVICE, self._gate, metrics)
+        services = [Service(MODEL_SERVICE, self._service.handlers(), guard)]
+        self._port = Port(settings.admin_host, settings.admin_port, services, MAX_ADMIN_CALLS)
 
     async def start(self) -> int:
         """Listen, not healthy yet, and return the port. Raises OSError."""

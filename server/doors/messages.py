@@ -14,7 +14,9 @@ from google.protobuf.message import Message
 
 from etalage.v1 import images_pb2 as pb
 from server.core import (
+    Answer,
     Arm,
+    CachePolicy,
     DeadlinePolicy,
     Degradation,
     EncodedImage,
@@ -31,8 +33,22 @@ from server.core import (
     Sigmas,
     Source,
 )
+from server.doors.creatives import (
+    PLACEMENTS,
+    caption_from_proto,
+    explanation_to_proto,
+    fidelity_to_proto,
+    layout_from_proto,
+    layout_to_proto,
+    localization_from_proto,
+    scene_from_proto,
+)
 
-_MODES = {pb.MODE_PRESERVE: Mode.PRESERVE, pb.MODE_RESTYLE: Mode.RESTYLE}
+_MODES = {
+    pb.MODE_PRESERVE: Mode.PRESERVE,
+    pb.MODE_RESTYLE: Mode.RESTYLE,
+    pb.MODE_CREATE: Mode.CREATE,
+}
 _SAMPLERS = {
     pb.SAMPLER_EULER: SamplerName.EULER,
     pb.SAMPLER_HEUN: SamplerName.HEUN,
@@ -49,6 +65,11 @@ _FORMATS = {
 _POLICIES = {
     pb.DEADLINE_POLICY_STRICT: DeadlinePolicy.STRICT,
     pb.DEADLINE_POLICY_DEGRADE: DeadlinePolicy.DEGRADE,
+}
+_CACHE_POLICIES = {
+    pb.CACHE_POLICY_USE: CachePolicy.USE,
+    pb.CACHE_POLICY_REFRESH: CachePolicy.REFRESH,
+    pb.CACHE_POLICY_BYPASS: CachePolicy.BYPASS,
 }
 _SOURCES: dict[Source, Any] = {
     source: pb.Source.Value(f"SOURCE_{source.name}") for source in Source
@@ -84,7 +105,7 @@ def request_from_proto(
         sampler=_SAMPLERS.get(request.sampler),
         product_scale=_optional(request.guidance, "product_scale"),
         strength=_optional(request.guidance, "strength"),
-        output=_output(request.output),
+        output=output_from_proto(request.output),
         deadline_policy=_POLICIES.get(request.deadline_policy, DeadlinePolicy.STRICT),
         arm=Arm(request.experiment.arm) if request.HasField("experiment") else None,
         preview_side=preview_side,
@@ -93,6 +114,16 @@ def request_from_proto(
         sigmas=_SIGMAS.get(request.sigmas),
         reuse_predictions=request.reuse_predictions,
         style=request.style,
+        scene=scene_from_proto(request.scene),
+        diversity=_optional(request, "diversity"),
+        localization=localization_from_proto(request.localization),
+        caption=caption_from_proto(request.caption),
+        placement=PLACEMENTS.get(request.placement),
+        layout=layout_from_proto(request.layout) if request.HasField("layout") else None,
+        brand_kit=request.brand_kit,
+        max_tries=_optional(request, "max_tries"),
+        is_explained=request.explain,
+        cache_policy=_CACHE_POLICIES.get(request.cache_policy, CachePolicy.USE),
     )
 
 
@@ -101,9 +132,11 @@ def slate_from_proto(
 ) -> Iterator[ImageRequest]:
     """One request for each product, in the order of their ranks."""
     shared = request_from_proto(slate.template, deadline_s=deadline_s)
-    for product_id in slate.product_ids:
+    if not slate.template.deadline_policy:  # a page would rather show a packshot than a gap
+        shared = dataclasses.replace(shared, deadline_policy=DeadlinePolicy.DEGRADE)
+    for rank, product_id in enumerate(slate.product_ids):
         yield dataclasses.replace(
-            shared, product=product_id, request_id=slate.request_id, is_slate=True
+            shared, product=product_id, request_id=slate.request_id, slate_rank=rank
         )
 
 
@@ -115,7 +148,7 @@ def result_to_proto(result: ImageResult, request_id: str) -> pb.GenerateImageRes
         arm=result.arm.value,
         steps=result.steps,
         timings=[
-            pb.StageTiming(stage=stage, duration=_duration(seconds))
+            pb.StageTiming(stage=stage, duration=duration_to_proto(seconds))
             for stage, seconds in result.timings_s.items()
         ],
         request_id=request_id,
@@ -124,7 +157,11 @@ def result_to_proto(result: ImageResult, request_id: str) -> pb.GenerateImageRes
         num_shared_steps=result.num_shared_steps,
         warnings=result.warnings,
         style=result.style,
+        tries=[pb.Try(seed=each.seed, reasons=each.reasons) for each in result.tries],
+        title_language=result.title_language,
     )
+    if result.explanation is not None:
+        response.explanation.CopyFrom(explanation_to_proto(result.explanation))
     if result.model is not None:
         response.model.CopyFrom(pb.Model(name=result.model.name, digest=result.model.digest))
     if result.sampler is not None:
@@ -132,14 +169,30 @@ def result_to_proto(result: ImageResult, request_id: str) -> pb.GenerateImageRes
     return response
 
 
+def answer_to_proto(answer: Answer) -> pb.ExplainImageResponse:
+    return pb.ExplainImageResponse(
+        explanation=explanation_to_proto(answer.explanation),
+        personalization=_personalization(answer.personalization),
+        arm=answer.arm.value,
+        model=pb.Model(name=answer.model.name, digest=answer.model.digest),
+    )
+
+
 def image_to_proto(image: EncodedImage) -> pb.Image:
-    return pb.Image(
+    message = pb.Image(
         data=image.data,
         mime_type=image.mime_type,
         width=image.width,
         height=image.height,
         seed=image.seed,
+        look=image.look,
+        is_original=image.is_original,
     )
+    if image.fidelity is not None:
+        message.fidelity.CopyFrom(fidelity_to_proto(image.fidelity))
+    if image.layout is not None:
+        message.layout.CopyFrom(layout_to_proto(image.layout))
+    return message
 
 
 def progress_to_proto(progress: Progress) -> pb.Progress:
@@ -163,10 +216,10 @@ def _product(request: pb.GenerateImageRequest) -> str | InlineProduct:
         return request.product_id
     inline = request.inline_product
     attributes = dict(inline.attributes)
-    return InlineProduct(inline.title, inline.packshot, attributes, inline.control_map)
+    return InlineProduct(inline.title, inline.packshot, attributes, inline.control_map, inline.mask)
 
 
-def _output(output: pb.OutputSpec) -> OutputSpec:
+def output_from_proto(output: pb.OutputSpec) -> OutputSpec:
     default = OutputSpec()
     return OutputSpec(
         format=_FORMATS.get(output.format, default.format),
@@ -183,12 +236,12 @@ def _personalization(personalization: Personalization) -> pb.Personalization:
         feature_service=personalization.feature_service,
         feature_fingerprint=personalization.feature_fingerprint,
         feature_ages={
-            view: _duration(age_s) for view, age_s in personalization.feature_ages_s.items()
+            view: duration_to_proto(age_s) for view, age_s in personalization.feature_ages_s.items()
         },
     )
 
 
-def _duration(seconds: float) -> Duration:
+def duration_to_proto(seconds: float) -> Duration:
     duration = Duration()
     duration.FromNanoseconds(round(seconds * 1e9))
     return duration

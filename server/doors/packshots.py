@@ -1,37 +1,37 @@
-"""Whether bytes are a packshot: one still image, PNG, WebP or JPEG, of at most 20 megapixels.
-
-The size is read from the header before a pixel is decoded, so that a small file that unfolds into a
-huge image costs nothing; then everything is decoded, since that alone finds what is broken.
-"""
+"""Whether bytes are a packshot: one still image of a kind and a size that the server opens."""
 
 from __future__ import annotations
 
-import io
-
-from PIL import Image
-
-MAX_PIXELS = 20_000_000
-_FORMATS = ("PNG", "WEBP", "JPEG")
-_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+from diffusion.pictures import PictureUnusable, open_mask, open_picture
 
 
 def find_fault(packshot: bytes) -> str | None:
     """What is wrong with the bytes, for a person; None where nothing is. Costs a whole decoding."""
     try:
-        with Image.open(io.BytesIO(packshot), formats=_FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                return _too_large(f"{width} × {height} pixels")
-            # A JPEG with a second picture in it, such as a depth map, is a still image.
-            if getattr(image, "is_animated", False) and image.format != "MPO":
-                return "is an animated image; a still one is needed"
-            image.load()
-    except _BOMBS:
-        return _too_large("far larger")
-    except Exception:  # damaged files make Pillow raise nearly anything, even AttributeError
-        return "is no readable PNG, WebP or JPEG image"
+        open_picture(packshot)
+    except PictureUnusable as fault:
+        return str(fault)
     return None
 
 
-def _too_large(size: str) -> str:
-    return f"is {size}; at most {MAX_PIXELS // 1_000_000} megapixels are allowed"
+def find_mask_fault(mask: bytes, packshot: bytes) -> str | None:
+    """The same of a mask, which must be as large as its packshot."""
+    try:
+        size = open_picture(packshot).size
+    except PictureUnusable:
+        return None  # the packshot itself is what is wrong
+    try:
+        open_mask(mask, size)
+    except PictureUnusable as fault:
+        return str(fault)
+    return None
+
+
+def find_faults(packshot: bytes, control_map: bytes, mask: bytes) -> dict[str, str]:
+    """What is wrong with which of the pictures of an inline product; empty ones are not there."""
+    faults = {
+        "packshot": find_fault(packshot) if packshot else None,
+        "control_map": find_fault(control_map) if control_map else None,
+        "mask": find_mask_fault(mask, packshot) if mask else None,
+    }
+    return {field: fault for field, fault in faults.items() if fault is not None}

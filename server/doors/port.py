@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -25,32 +26,39 @@ _STOP_S = 1.0
 log = logs.logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service by its full name, its methods, and what guards them."""
+
+    name: str
+    handlers: grpc.GenericRpcHandler[Any, Any]
+    interceptor: RequestInterceptor
+
+
 class Port:
-    """One service, full name, on one address. Not healthy until it is told so."""
+    """Services on one address. Not healthy until it is told so."""
 
     def __init__(
-        self,
-        host: str,
-        port: int,
-        service: str,
-        handlers: grpc.GenericRpcHandler[Any, Any],
-        interceptor: RequestInterceptor,
-        max_in_flight: int,
+        self, host: str, port: int, services: Sequence[Service], max_in_flight: int
     ) -> None:
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._service = service
+        self._services = tuple(service.name for service in services)
         self._health = HealthServicer()
         self._is_serving = False
         self._server = grpc.aio.server(
-            interceptors=[interceptor],
+            interceptors=[_Guards(services)],
             options=_options(max_in_flight),
             # A far-out net, since it refuses health checks as well; the gate does the work.
             maximum_concurrent_rpcs=4 * max_in_flight + 1024,
         )
         server = _GenericHandlers(self._server)
-        server.add_generic_rpc_handlers((handlers,))
+        server.add_generic_rpc_handlers([service.handlers for service in services])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (service, *_names(health_pb2.DESCRIPTOR), *_names(reflection_pb2.DESCRIPTOR))
+        names = (
+            *self._services,
+            *_names(health_pb2.DESCRIPTOR),
+            *_names(reflection_pb2.DESCRIPTOR),
+        )
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
             ReflectionServicer(names), server
         )
@@ -70,7 +78,7 @@ class Port:
         if is_healthy != self._is_serving:
             self._is_serving = is_healthy
             await self._tell_health(is_healthy)
-            log.info("health", service=self._service, serving=is_healthy)
+            log.info("health", service=self._services[0], serving=is_healthy)
 
     async def say_goodbye(self) -> None:
         """Health says for good that we go."""
@@ -84,7 +92,7 @@ class Port:
 
     async def _tell_health(self, is_healthy: bool) -> None:
         status = health_pb2.HealthCheckResponse.ServingStatus
-        for name in ("", self._service):
+        for name in ("", *self._services):
             await self._health.set(name, status.SERVING if is_healthy else status.NOT_SERVING)
 
 
@@ -101,6 +109,21 @@ def _options(max_in_flight: int) -> Sequence[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     )
+
+
+class _Guards(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Each call goes past the guard of its own service; the first one sees to calls of none."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._first = services[0].interceptor
+        self._by_name = {service.name: service.interceptor for service in services}
+
+    async def intercept_service(
+        self, continuation: Callable[..., Awaitable[Any]], handler_call_details: Any
+    ) -> Any:
+        name = handler_call_details.method.lstrip("/").rpartition("/")[0]
+        guard = self._by_name.get(name, self._first)
+        return await guard.intercept_service(continuation, handler_call_details)
 
 
 class _GenericHandlers:

@@ -34,6 +34,7 @@ _CODES: tuple[tuple[type[Exception], StatusCode], ...] = (
     (errors.ProductNotFound, StatusCode.NOT_FOUND),
     (ProductUnknown, StatusCode.NOT_FOUND),
     (errors.ModelNotFound, StatusCode.NOT_FOUND),
+    (errors.BatchNotFound, StatusCode.NOT_FOUND),
     (errors.ModelBusy, StatusCode.ABORTED),
     (errors.FailedPrecondition, StatusCode.FAILED_PRECONDITION),
     (CheckpointUnusable, StatusCode.FAILED_PRECONDITION),
@@ -123,6 +124,8 @@ def _metadata(error: BaseException, request_id: str) -> dict[str, str]:
         metadata["product_id"] = _cut(error.product_id, _MAX_TEXT_BYTES)
     if isinstance(error, errors.ModelNotFound | errors.ModelBusy):
         metadata["model"] = _cut(error.name, _MAX_TEXT_BYTES)
+    if isinstance(error, errors.BatchNotFound):
+        metadata["batch"] = _cut(error.batch_id, _MAX_TEXT_BYTES)
     if isinstance(error, errors.InvalidRequest):
         metadata["num_violations"] = str(len(error.violations))
     return metadata

@@ -60,7 +60,12 @@ def _size(value: object) -> int:
 
 def has_both_products(data: bytes) -> bool:
     """Whether the bytes of a GenerateImageRequest set both forms of its product."""
-    return _PRODUCT_FIELDS <= {number for number, _ in _fields(memoryview(data))}
+    return has_all(data, _PRODUCT_FIELDS)
+
+
+def has_all(data: bytes, numbers: set[int]) -> bool:
+    """Whether a message sets all of these fields, of which parsing kept the last one only."""
+    return numbers <= {number for number, _ in _fields(memoryview(data))}
 
 
 def has_both_products_inside(data: bytes, number: int) -> bool:

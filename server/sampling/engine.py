@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import queue
 import threading
 import time
@@ -196,7 +197,9 @@ class Engine:
                 len(request.plan),
                 request.num_forward_rows_from(0),
                 self.key_of(request.model, request.shape),
-                find_urgency(self._clock(), request.deadline_s, self.limits.patience_s),
+                math.inf
+                if request.is_background
+                else find_urgency(self._clock(), request.deadline_s, self.limits.patience_s),
             )
             for request in requests
         ]
@@ -215,7 +218,8 @@ class Engine:
         model = self.models[request.model]
         key = self.key_of(request.model, request.shape)
         state = State.draw(request, key[1], model.device)
-        return Row(key, request, ticket, self._clock(), state, request.deadline_s)
+        haste = request.deadline_s, request.is_background
+        return Row(key, request, ticket, self._clock(), state, *haste)
 
     def _demand_of(self, row: Row) -> Demand:
         """A row that waits for another is charged only for what comes after."""

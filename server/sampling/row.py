@@ -23,7 +23,7 @@ class RowRequest:
     `max_reuse_error` lets a prediction stand for the next ones as long as the error so made is
     estimated to be smaller; 0 evaluates every tick. A walk starts from noise of `noise_scale`, if
     not of the first sigma, on `image` [C, h, w], if any; `shape` is the model's own if not given.
-    `warnings` are for whoever asked.
+    `warnings` and `look` are for whoever asked; where nobody waits, it `is_background`.
     """
 
     model: str
@@ -36,6 +36,8 @@ class RowRequest:
     noise_scale: float | None = None
     image: Tensor | None = None
     warnings: tuple[str, ...] = ()
+    look: tuple[str, ...] = ()
+    is_background: bool = False
 
     @classmethod
     def along(
@@ -58,6 +60,7 @@ class RowRequest:
             route.noise_scale,
             route.image,
             route.warnings,
+            route.look,
         )
 
     def count_steps(self, num_ticks: int) -> int:
@@ -120,7 +123,8 @@ class Row:
     """One image between ticks; only the engine's thread touches it once submitted.
 
     A row whose walk another row is on already waits for it: `leader` is that row. `haste_s` is the
-    earliest deadline among its own and those of the rows that wait for it.
+    earliest deadline among its own and those of the rows that wait for it; it `is_background` as
+    long as nobody waits for any of them.
     """
 
     key: Hashable
@@ -129,6 +133,7 @@ class Row:
     submitted_s: float
     state: State
     haste_s: float | None = None
+    is_background: bool = False
     leader: Row | None = None
     num_forward_rows_done: int = 0
     num_ticks_shared: int = 0

@@ -46,6 +46,11 @@ class Schedulable(Protocol):
     @property
     def deadline_s(self) -> float | None: ...
 
+    @property
+    def is_background(self) -> bool:
+        """Whether nobody waits for it."""
+        ...
+
 
 R = TypeVar("R", bound=Schedulable)
 
@@ -54,9 +59,10 @@ class Scheduler(Generic[R]):
     """Holds the rows that want to step, and packs the most urgent into batches.
 
     A row's urgency is its deadline, but never later than `patience_s` after it came: whoever waits
-    longest becomes the most urgent in the end, so nothing starves. `keep_s` of every deadline are
-    kept back for what comes after sampling. Where it costs hardly any rate, a tick takes no longer
-    than `brisk_s`: who comes meanwhile waits for its end. Rows stay until they are removed.
+    longest becomes the most urgent in the end, so nothing starves but rows in the background, which
+    take what the others leave. `keep_s` of every deadline are kept back for what comes after
+    sampling. Where it costs hardly any rate, a tick takes no longer than `brisk_s`: who comes
+    meanwhile waits for its end. Rows stay until they are removed.
     """
 
     def __init__(
@@ -96,7 +102,8 @@ class Scheduler(Generic[R]):
         return tuple(place[2] for _, place in self._places.values())
 
     def urgency(self, row: R) -> float:
-        return find_urgency(row.submitted_s, row.deadline_s, self.patience_s)
+        patience_s = math.inf if row.is_background else self.patience_s
+        return find_urgency(row.submitted_s, row.deadline_s, patience_s)
 
     def next_batch(self, now_s: float) -> list[R]:
         """The most urgent row of all, and of its key by urgency those that are worth a place.

@@ -126,8 +126,13 @@ class SharedWalks:
     def _follow(self, row: Row, leader: Row, key: Hashable) -> None:
         row.leader = leader
         self._followers.setdefault(leader, []).append((key, row))
-        if row.haste_s is not None and (leader.haste_s is None or row.haste_s < leader.haste_s):
-            leader.haste_s = row.haste_s
+        is_sooner = row.haste_s is not None and (
+            leader.haste_s is None or row.haste_s < leader.haste_s
+        )
+        is_awaited = leader.is_background and not row.is_background
+        if is_sooner or is_awaited:
+            leader.haste_s = row.haste_s if is_sooner else leader.haste_s
+            leader.is_background = leader.is_background and row.is_background
             self._hurry(leader)
 
     def _lead(self, row: Row) -> None:

@@ -13,10 +13,8 @@ from diffusion.image_model import Preset
 from diffusion.model import ProductDiffusion
 from server.commands.workshop import warm_request
 from server.core import FAST, QUALITY
-from server.pipeline import Pipeline
-from server.rows import Defaults
 from server.sampling.engine import Engine, EngineLimits
-from server.sampling.router import Router
+from tests.server.opening import open_pipeline
 from tests.server.registry import hold
 from tests.server.scripted_reader import ScriptedReader
 
@@ -61,4 +59,4 @@ def reader() -> ScriptedReader:
 async def pipeline(reader, models, engine):
     encoders = models[QUALITY].encoders
     with ThreadPoolExecutor(2) as workers:
-        yield Pipeline(reader, hold(models), encoders, Router([engine]), workers, Defaults())
+        yield open_pipeline(reader, hold(models), encoders, engine, workers)

@@ -31,9 +31,8 @@ from server.core import (
     Source,
 )
 from server.errors import DeadlineExceeded, InvalidRequest, Overloaded, Unavailable
-from server.pipeline import Pipeline
 from server.sampling.engine import Engine
-from server.sampling.router import Router
+from tests.server.opening import open_pipeline
 from tests.server.registry import hold
 from tests.server.scripted_reader import ask, taste
 
@@ -96,7 +95,10 @@ async def test_the_product_is_untouched_in_preserve_and_not_in_restyle(pipeline)
     output = OutputSpec(longest_side=256)
     kept, drawn = [
         np.asarray(Image.open(io.BytesIO(result.images[0].data))).astype(int)
-        for result in [await pipeline.generate(ask(mode=mode, output=output)) for mode in Mode]
+        for result in [
+            await pipeline.generate(ask(mode=mode, output=output))
+            for mode in (Mode.PRESERVE, Mode.RESTYLE)
+        ]
     ]
     original = await pipeline.generate(ask(arm=Arm.ORIGINAL, output=output))
     assert original.source is Source.ORIGINAL
@@ -164,7 +166,7 @@ async def test_without_a_device_it_is_unavailable(reader, models):
     engine = Engine(list(models.values()))
     with ThreadPoolExecutor(1) as workers:
         encoders = models[QUALITY].encoders
-        pipeline = Pipeline(reader, hold(models), encoders, Router([engine]), workers)
+        pipeline = open_pipeline(reader, hold(models), encoders, engine, workers)
         for deadline_s in (None, time.monotonic() + 9):
             with pytest.raises(Unavailable) as caught:
                 await pipeline.generate(ask(deadline_s=deadline_s))

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from server.commands.workshop import warm_request
-from server.pipeline import Pipeline
 from server.revision import Revision
-from server.sampling.router import Router
+from tests.server.opening import open_pipeline
 from tests.server.scripted_reader import ask
 
 
@@ -32,7 +31,7 @@ async def test_a_model_that_was_exchanged_leaves_nothing_behind(reader, shipped,
     await asyncio.wrap_future(engine.add(passing, [warm_request(passing)]))
     registry = OneModel(passing)
     with ThreadPoolExecutor(2) as workers:
-        pipeline = Pipeline(reader, registry, shipped.encoders, Router([engine]), workers)
+        pipeline = open_pipeline(reader, registry, shipped.encoders, engine, workers)
         result = await pipeline.generate(ask(steps=2))
         assert result.model is not None and result.model.name == "passing"
         engine.remove("passing")

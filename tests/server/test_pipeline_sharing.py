@@ -33,7 +33,7 @@ async def test_a_slate_shares_the_steps_that_know_no_product(pipeline, shipped):
     num_shared = num_steps_above(shipped, side, 10)
     assert 0 < num_shared < 10
     slate = [
-        await pipeline.generate(ask(product=name, steps=10, is_slate=True))
+        await pipeline.generate(ask(product=name, steps=10, slate_rank=0))
         for name in ("backpack", "guitar", "lamp")
     ]
     assert [result.num_shared_steps for result in slate] == [0, num_shared, num_shared]

@@ -2,6 +2,7 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from features.packshots import PackshotUnusable
 from features.records import Product
 from server.core import InlineProduct
-from server.products import ProductShelf, choose_title
+from server.products import ProductShelf
 from tests.diffusion.tiny import LATENT_CHANNELS, LATENT_SIDE, WIDTH, load_model
 
 TITLES = {"en": "shoe", "de": "Schuh", "pt-BR": "sapato", "zh-hant": "鞋"}
@@ -55,30 +56,6 @@ def make_product(tmp_path):
         return Product(product_id, **{**facts, **changes})
 
     return make
-
-
-@pytest.mark.parametrize(
-    ("locale", "language"),
-    [
-        ("en", "en"),
-        ("de", "de"),
-        ("de-CH", "de"),
-        ("DE-at-1996", "de"),
-        ("pt-br", "pt-BR"),
-        ("zh-Hant-TW", "zh-hant"),
-        ("pt", "en"),
-        ("fi", "en"),
-        ("", "en"),
-    ],
-)
-def test_a_title_is_in_the_nearest_language(locale, language):
-    assert choose_title(TITLES, locale) == (language, TITLES[language])
-
-
-def test_any_title_is_better_than_none():
-    assert choose_title({"fi": "kenkä"}, "de") == ("fi", "kenkä")
-    with pytest.raises(KeyError):
-        choose_title({}, "de")
 
 
 def test_a_product_is_prepared_from_its_packshot_and_vectors(shelf, make_product):
@@ -129,16 +106,16 @@ def test_a_packshot_that_is_gone_is_told(shelf, make_product, tmp_path):
 
 def test_an_inline_product_is_encoded_with_its_attributes(shelf, model):
     inline = InlineProduct("Red shoe", draw_packshot(), {"size": "42", "brand": "Acme"})
-    prepared = shelf.prepare_inline(inline)
+    prepared = shelf.prepare_inline(inline, "en")
     assert prepared.name == "Red shoe" and prepared.cutout.shape == (24, 24, 4)
     expected = model.encoders.encode_texts(["Red shoe, brand Acme, size 42"])[0]
     assert prepared.condition.title_embedding == pytest.approx(expected, abs=1e-6)
     assert np.isfinite(prepared.condition.image_embedding).all()
-    assert shelf.prepare_inline(inline) is not prepared
+    assert shelf.prepare_inline(inline, "en") is not prepared
 
 
 def test_an_inline_product_without_attributes_is_its_title(shelf, model):
-    prepared = shelf.prepare_inline(InlineProduct("Red shoe", draw_packshot(), {}))
+    prepared = shelf.prepare_inline(InlineProduct("Red shoe", draw_packshot(), {}), "en")
     expected = model.encoders.encode_texts(["Red shoe"])[0]
     assert prepared.condition.title_embedding == pytest.approx(expected, abs=1e-6)
 
@@ -148,15 +125,16 @@ def test_a_map_that_comes_along_is_as_large_as_the_cut_out(model):
         """A model that keeps what it is told."""
 
         def prepare(self, facts, aspect_ratio=1.0):
-            return facts
+            return SimpleNamespace(digest=b"", control=facts.control, cutout=facts.cutout)
 
     told: Any = Told()
     shelf = ProductShelf(told, model.encoders)
     depth = draw_packshot("white", side=96)
     inline = InlineProduct("shoe", draw_packshot(), {}, depth)
-    facts = shelf.prepare_inline(inline).condition
+    facts = shelf.prepare_inline(inline, "en").condition
     assert facts.control.shape == (*facts.cutout.shape[:2], 3)
     assert facts.control[12, 12].tolist() == [255, 255, 255] and not facts.control[0, 0].any()
     assert (
-        shelf.prepare_inline(InlineProduct("shoe", draw_packshot(), {})).condition.control is None
+        shelf.prepare_inline(InlineProduct("shoe", draw_packshot(), {}), "en").condition.control
+        is None
     )

@@ -17,9 +17,10 @@ from diffusion.walks import Intervals, Rules
 from features.records import LastClicks, Shopper, Status
 from server.core import Arm, ImageRequest, Mode, SamplerName, Sigmas
 from server.experiments import assign
+from server.localization.titles import Title
 from server.personalization import decide
 from server.products import PreparedProduct
-from server.rows import Defaults, choose_seed, choose_style, plan_rows, point
+from server.rows import Defaults, choose_seeds, choose_style, plan_rows, point
 from tests.diffusion.tiny import WIDTH, load_model
 
 TASTE = np.linspace(-1, 1, WIDTH, dtype=np.float32)
@@ -37,7 +38,9 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def product(model):
     cutout = np.full((16, 16, 4), 200, np.uint8)
-    return PreparedProduct("shoe", cutout, model.prepare_product(cutout, TASTE, TASTE))
+    return PreparedProduct(
+        "shoe", cutout, model.prepare_product(cutout, TASTE, TASTE), Title("Shoe", "en"), b""
+    )
 
 
 @pytest.fixture
@@ -166,9 +169,8 @@ def test_a_shopper_is_of_one_taste_whatever_is_shown(plan, product, with_rules):
     with_rules(Rules({"preserve": Intervals(3.0, 1.0)}, TasteBuckets((axis,), axis)))
     clicks = LastClicks(np.eye(8, WIDTH, dtype=np.float32), np.ones(8, np.float32))
     shopper = Shopper(Status.FOUND, 2 * axis[1], clicks, consent=True)
-    other = PreparedProduct(
-        "drum", product.cutout, replace(product.condition, image_embedding=axis[0])
-    )
+    seen = replace(product.condition, image_embedding=axis[0])
+    other = replace(product, name="drum", condition=seen)
     one, two = plan(shopper, seed=1)[0].walk, plan(shopper, seed=1, product=other)[0].walk
     assert len(one) == len(two) == 3 and one[0].key == two[0].key and one[1].key != two[1].key
     for segment in (one[0], one[1], two[0], two[1]):
@@ -238,13 +240,13 @@ def test_predictions_are_reused_where_asked_for_and_as_far_as_the_server_allows(
 def test_the_products_of_a_slate_share_seeds_and_others_do_not(plan, product):
     drum = replace(product, name="drum")
     slate, single = (
-        [plan(KNOWN, product=p, num_images=2, is_slate=s) for p in (product, drum)]
-        for s in (True, False)
+        [plan(KNOWN, product=p, num_images=2, slate_rank=s) for p in (product, drum)]
+        for s in (0, None)
     )
     assert seeds(slate[0]) == seeds(slate[1]) and len(set(seeds(slate[0]))) == 2
     assert not set(seeds(single[0])) & set(seeds(single[1]))
-    assert seeds(plan(is_slate=True)) != seeds(slate[0])[:1], "generic images have their own"
-    assert seeds(plan(KNOWN, is_slate=True, seed=7)) == [7]
+    assert seeds(plan(slate_rank=0)) != seeds(slate[0])[:1], "generic images have their own"
+    assert seeds(plan(KNOWN, slate_rank=0, seed=7)) == [7]
 
 
 def test_time_to_finish_is_kept_back_from_the_deadline(plan):
@@ -254,10 +256,11 @@ def test_time_to_finish_is_kept_back_from_the_deadline(plan):
 
 
 def test_an_inline_product_draws_its_seed_from_its_title(product):
-    inline = PreparedProduct("Red shoe", product.cutout, product.condition)
-    silent, asked = ImageRequest("shoe"), ImageRequest("shoe", seed=5)
-    assert choose_seed(silent, inline, Arm.GENERIC, 0) == derive_seed("Red shoe", "generic", "0")
-    assert choose_seed(asked, inline, Arm.GENERIC, 2) == 7
+    inline = replace(product, name="Red shoe")
+    silent, asked = ImageRequest("shoe"), ImageRequest("shoe", seed=5, num_images=3)
+    nobody = decide(assign(silent, 0.5), "", None, "service", "fingerprint")
+    assert choose_seeds(silent, nobody, inline) == [derive_seed("Red shoe", "generic", "0")]
+    assert choose_seeds(asked, nobody, inline) == [5, 6, 7]
 
 
 def test_a_style_is_that_of_the_request_or_of_the_shoppers_interests():

@@ -25,7 +25,13 @@ from server.commands.building import (
     load_models,
 )
 from server.commands.serve import StartFailed
-from server.configuration import Configuration, EngineSlice, FeaturesSlice, ModelSlice
+from server.configuration import (
+    Configuration,
+    CreativesSlice,
+    EngineSlice,
+    FeaturesSlice,
+    ModelSlice,
+)
 from server.core import FAST, QUALITY, ImageRequest, OutputSpec
 from server.metrics import Metrics
 from server.pipeline import Pipeline
@@ -214,14 +220,16 @@ def shop(checkpoint, tmp_path):
 
     def configure_shop(**engine):
         settings = EngineSlice(**{"device": "cpu", "buckets": (1, 3), **engine})
-        return configure(checkpoint, home, online_store=sqlite, engine=settings)
+        configured = configure(checkpoint, home, online_store=sqlite, engine=settings)
+        # Nothing was trained here: what it makes is broken, and would be tried again.
+        return configured.model_copy(update={"creatives": CreativesSlice(max_tries=1)})
 
     return configure_shop
 
 
 def routes(built):
     assert isinstance(built.pipeline, Pipeline)
-    return built.pipeline._router
+    return built.pipeline._studio._router
 
 
 def ask(seed=1):

@@ -29,7 +29,7 @@ GOOD = {
 TOLD = [
     "left out: products.jsonl line 2 (bare): has no image",
     "left out: products.jsonl line 3 (ball): has the id of products.jsonl line 1",
-    "left out: products.jsonl line 5 (torn): the image does not decode",
+    "left out: products.jsonl line 5 (torn): the image does not decode as a picture",
     "left out: products.jsonl line 6 (mute): has an empty title for 'en'",
     "left out: products.jsonl line 7 (late): has a wrong timestamp: 'tomorrow'",
 ]

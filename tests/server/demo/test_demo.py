@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from server.demo import run
+from server.demo.page import Gallery, Section
 from server.demo.process import inherit_environment
 from server.demo.program import SLATE, Cast, Viewer
 
@@ -20,8 +21,21 @@ CAST = Cast(
 )
 
 
-def show(out: Path, behaviour: str = "well") -> int:
-    return run(out / "home", out, (*STAND_IN, "--behaviour", behaviour), lambda home: CAST)
+def one_job(client, cast, shelf):
+    items = sorted(client.slate(["watch", "jar"], user="u0"), key=lambda item: item.rank)
+    figures = (
+        shelf.put(item.product_id, item.unwrap().image.data, item.product_id) for item in items
+    )
+    return Section("job", "One job", "Two pictures.", (Gallery(tuple(figures)),), "client.slate()")
+
+
+def broken_job(client, cast, shelf):
+    raise RuntimeError("two pictures are missing")
+
+
+def show(out: Path, behaviour: str = "well", job=one_job) -> int:
+    serve = (*STAND_IN, "--behaviour", behaviour)
+    return run(out / "home", out, serve, lambda home: CAST, (job,))
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +50,8 @@ def test_every_file_that_is_promised_is_there_and_no_other(shown):
     images = {record["path"] for record in summary["images"]}
     assert len(images) == 1 + 6 + 6 + 6
     others = {"contact_sheet.png", "summary.json", "metrics.prom", "server.log"}
+    others |= {"index.html", "images"}
+    assert {path.name for path in (shown / "images").iterdir()} == {"watch.png", "jar.png"}
     assert {path.name for path in shown.iterdir()} == images | others
 
 
@@ -66,7 +82,7 @@ def test_the_summary_says_of_every_image_how_it_came_about(shown):
     reasons = [by_path[f"restyle-{name}.png"] for name in ("no-consent", "cold-start")]
     assert [r["personalization"]["reason"] for r in reasons] == ["no_consent", "unknown_user"]
     assert summary["checks"]["generic_max"] == 0 and summary["checks"]["shoppers_mean"] > 0
-    assert set(summary["seconds"]) == {"start", "ask", "stop"}
+    assert set(summary["seconds"]) == {"start", "ask", "jobs", "stop"}
 
 
 def test_the_slate_is_in_order_of_rank_although_it_arrives_otherwise(shown):
@@ -77,7 +93,7 @@ def test_the_slate_is_in_order_of_rank_although_it_arrives_otherwise(shown):
 
 
 def test_the_scrape_is_taken_after_the_last_image(shown):
-    assert "etalage_requests_total 14.0" in (shown / "metrics.prom").read_text()
+    assert "etalage_requests_total 15.0" in (shown / "metrics.prom").read_text()
 
 
 def test_the_contact_sheet_opens(shown):
@@ -85,12 +101,25 @@ def test_the_contact_sheet_opens(shown):
         assert sheet.width > 2000 and sheet.height > 1200
 
 
+def test_the_page_shows_what_the_jobs_made_and_names_the_model(shown):
+    page = (shown / "index.html").read_text("utf-8")
+    assert '<img src="images/watch.png" alt="watch" width="64" height="64"' in page
+    assert "model stand-in fedcba9876543210" in page
+
+
+def test_a_job_that_fails_is_told_and_leaves_no_page_and_no_process(tmp_path, capsys):
+    assert show(tmp_path, job=broken_job) == 1
+    assert "demo: two pictures are missing" in capsys.readouterr().err
+    assert not (tmp_path / "index.html").exists()
+    assert not is_alive(tmp_path / "server.log")
+
+
 def test_the_table_has_a_line_for_each_image(tmp_path, capsys):
     assert show(tmp_path) == 0
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
     assert len([line for line in lines if ".png " in line]) == 19
-    assert lines[-1] == str(tmp_path / "contact_sheet.png")
+    assert lines[-2:] == [str(tmp_path / name) for name in ("contact_sheet.png", "index.html")]
     assert "100%" in shown.err  # the bar
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from features.records import FeaturesUnavailable, ProductUnknown
 from server.core import (
     Accepted,
+    Answer,
     Arm,
     EncodedImage,
     Event,
@@ -22,6 +23,7 @@ from server.core import (
     Reason,
     Source,
 )
+from server.creative import Explanation, Influence
 from server.errors import DeadlineExceeded, Overloaded, ProductNotFound, SamplingFailed
 
 SECRET = "the-password-of-the-database"
@@ -75,6 +77,13 @@ class Sketcher:
         finally:
             self.num_running -= 1
         return dataclasses.replace(_sketch(request), **self.account)
+
+    async def explain(self, request: ImageRequest, map_side: int) -> Answer:
+        self.requests.append(request)
+        influence = Influence("profile", "mint", 0.75, 12.5)
+        told = Explanation((influence,), "Because.", 4.0, 12.5, b"map", map_side)
+        account = Personalization(Reason.APPLIED, "personalization_v1", "0123456789abcdef")
+        return Answer(told, account, Arm.PERSONALIZED, ModelCard("sketch", "0" * 16))
 
 
 def _sketch(request: ImageRequest) -> ImageResult:

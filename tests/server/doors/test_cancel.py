@@ -42,7 +42,7 @@ async def test_a_waiting_call_is_cut_off_with_its_reason_and_no_retry(counter):
     counted = counter.metric("requests_total", method=METHODS[0], code="CANCELLED", source="none")
     assert counted == 1
     assert counter.metric("requests_in_flight", method=METHODS[0]) == 0
-    counted = counter.metric("requests_total", method=METHODS[3], code="OK", source="none")
+    counted = counter.metric("requests_total", method=METHODS[-1], code="OK", source="none")
     assert counted == 1
 
 

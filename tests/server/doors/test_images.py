@@ -53,7 +53,7 @@ async def test_a_request_reaches_the_pipeline_whole_and_comes_back_as_an_answer(
     assert request.deadline_policy is DeadlinePolicy.DEGRADE
     assert request.arm is Arm.GENERIC
     assert (request.model, request.sigmas) == ("fast", Sigmas.KARRAS)
-    assert request.reuse_predictions and not request.is_slate
+    assert request.reuse_predictions and request.slate_rank is None
     assert [image.seed for image in response.images] == [0, 1]
     assert response.images[0].data != response.images[1].data
     assert response.images[0].mime_type == "image/png"
@@ -198,7 +198,7 @@ async def test_a_slate_comes_in_order_of_readiness_and_carries_ranks(counter):
     assert last.result.request_id == "s-1"
     assert await rest_of(call) == []
     assert {request.user_id for request in counter.sketcher.requests} == {"shopper-1"}
-    assert all(request.is_slate for request in counter.sketcher.requests)
+    assert [request.slate_rank for request in counter.sketcher.requests] == [0, 1, 2]
 
 
 async def test_a_bad_product_of_a_slate_is_an_error_in_its_slot_and_the_others_go_on(counter):
@@ -230,8 +230,8 @@ async def test_a_cancelled_slate_cancels_all_of_its_products(counter):
 async def test_every_method_of_the_proto_is_handled():
     service = pb.DESCRIPTOR.services_by_name["ImageService"]
     assert METHODS == tuple(f"etalage.v1.ImageService/{name}" for name in service.methods_by_name)
-    snake = {"GenerateImage", "StreamImage", "GenerateSlate", "CancelImage"}
-    assert set(service.methods_by_name) == snake
+    names = {"GenerateImage", "StreamImage", "GenerateSlate", "ExplainImage", "CancelImage"}
+    assert set(service.methods_by_name) == names
     assert hasattr(ImageService, "handlers")
 
 
@@ -239,3 +239,22 @@ async def _until(is_true, timeout_s=10.0):
     async with asyncio.timeout(timeout_s):
         while not is_true():
             await asyncio.sleep(0.005)
+
+
+async def test_an_explanation_says_what_moved_the_image_and_for_whom(counter):
+    request = pb.ExplainImageRequest(
+        image=pb.GenerateImageRequest(product_id="chair", user_id="shopper-1")
+    )
+    reply = await counter.stub.ExplainImage(request)
+    assert [(each.input, each.share) for each in reply.explanation.influences] == [
+        ("profile", 0.75)
+    ]
+    assert (reply.explanation.text, reply.explanation.shopper_map.width) == ("Because.", 256)
+    assert (reply.arm, reply.model.name) == ("personalized", "sketch")
+    assert reply.personalization.applied and counter.sketcher.requests[0].user_id == "shopper-1"
+
+
+async def test_no_map_is_drawn_where_none_is_wanted(counter):
+    request = pb.ExplainImageRequest(image=pb.GenerateImageRequest(product_id="chair"), map_side=0)
+    reply = await counter.stub.ExplainImage(request)
+    assert reply.explanation.shopper_map.width == 0

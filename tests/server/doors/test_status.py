@@ -10,6 +10,7 @@ ALL = [
     errors.InvalidRequest(errors.Violation("steps", "is 0")),
     errors.ProductNotFound("chair"),
     errors.ModelNotFound("studio"),
+    errors.BatchNotFound("spring"),
     errors.ModelBusy("studio"),
     errors.FailedPrecondition("it is the default", "DEFAULT_MODEL"),
     errors.Overloaded(1.5),
@@ -28,7 +29,7 @@ def test_every_error_of_the_server_is_in_the_table():
     ours = {kind for kind in _subclasses(errors.EtalageError) if kind.__module__ == errors.__name__}
     assert {type(error) for error in ALL} == ours - {errors.EtalageError}
     codes = {code_of(error) for error in ALL}
-    assert len(codes) == len(ALL) - 1  # what is not found may be a product or a model
+    assert len(codes) == len(ALL) - 2  # what is not found may be a product, a model or a batch
     assert len({reason_of(error) for error in ALL}) == len(ALL)
 
 
@@ -44,6 +45,19 @@ def test_every_status_has_one_error_info_and_one_of_each_detail(error):
     assert info.metadata["request_id"] == "request-1"
     assert status.message
     assert "secret" not in str(status)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (errors.ProductNotFound("chair"), {"product_id": "chair"}),
+        (errors.ModelNotFound("studio"), {"model": "studio"}),
+        (errors.BatchNotFound("spring"), {"batch": "spring"}),
+    ],
+)
+def test_what_was_not_found_is_told_by_its_kind(error, told):
+    (info,) = status_of(error).details
+    assert dict(ErrorInfo.FromString(info.value).metadata) == told
 
 
 def test_an_error_nobody_expected_is_internal_with_a_fixed_sentence():

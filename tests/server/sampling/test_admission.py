@@ -107,6 +107,12 @@ def test_rows_without_a_deadline_are_let_in_and_hold_up_nobody_until_they_are_ag
     assert not forecast(*aged).admits([want(1.1)])
 
 
+def test_rows_in_the_background_hold_up_nobody_however_old_they_are():
+    behind = [want(None, urgency_s=math.inf)] * 50
+    assert forecast(*behind, now_s=500).finish_s([want(505)]) == forecast().finish_s([want(5)])
+    assert forecast(*behind, now_s=500).admits([want(501.01)])
+
+
 def test_where_nothing_was_measured_everything_is_let_in():
     look = Forecast(Pace((1, 4)), [want(1)] * 100, 0.0)
     assert look.finish_s([want(1)]) == 0 and look.admits([want(0.001)])
@@ -150,6 +156,7 @@ class Row:
     num_ticks_left: int
     submitted_s: float
     deadline_s: float
+    is_background: bool = False
 
     def demand(self):
         num_rows = self.num_forward_rows * self.num_ticks_left

@@ -19,6 +19,7 @@ class Row:
     submitted_s: float = 0.0
     deadline_s: float | None = None
     num_ticks_left: int = 10
+    is_background: bool = False
 
 
 def schedule(rows, ticks_s=None, buckets=(1, 2, 3, 4, 6), **options):
@@ -69,6 +70,18 @@ def test_a_row_that_left_is_not_packed_and_may_leave_again():
     for row in rows:
         scheduler.remove(row)
     assert scheduler.next_batch(0) == [] and len(scheduler) == 0
+
+
+def test_rows_in_the_background_go_after_everybody_however_long_they_wait():
+    old = Row(0, submitted_s=-1e6, is_background=True)
+    older = Row(1, submitted_s=-1e7, is_background=True)
+    late = Row(2, deadline_s=FAR_S)
+    scheduler = schedule([old, late, older], buckets=(1,))
+    order = []
+    while batch := scheduler.next_batch(0.0):
+        order += [row.name for row in batch]
+        scheduler.remove(batch[0])
+    assert order == [2, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ class Row:
     submitted_s: float
     deadline_s: float | None
     num_ticks_left: int = 1
+    is_background: bool = False
 
     def step(self):
         assert self.num_ticks_left > 0, "stepped past its last tick"

@@ -1,6 +1,7 @@
 """Walks that agree are walked once, and nobody's image is another for it."""
 
 import asyncio
+import dataclasses
 import random
 
 import pytest
@@ -45,6 +46,19 @@ async def test_rows_of_one_prefix_walk_it_once(sampler, num_ticks, stop):
     steps = requests[0].count_steps(stop)
     assert sorted(ticket.num_steps_shared for ticket in tickets) == [0] + [steps] * 4
     assert max(largest_gap(model, ticket) for ticket in tickets) <= TOLERANCE
+
+
+@pytest.mark.parametrize("is_background", [True, False])
+async def test_a_walk_in_the_background_is_so_only_while_nobody_else_waits_for_it(is_background):
+    model, record = Gated(), Record()
+    async with quiet(model, record) as engine:
+        behind = dataclasses.replace(share(1), is_background=True)
+        other = dataclasses.replace(share(2), is_background=is_background)
+        tickets = submit_all(engine, [behind, other])
+        model.open()
+        await finish(engine, tickets)
+    assert record.taken_over == [("joined", 4)]
+    assert [ticket.rows[0].is_background for ticket in tickets] == [is_background] * 2
 
 
 async def test_rows_that_differ_anywhere_above_share_nothing():

@@ -1,0 +1,50 @@
+"""Builds what creatives keep to, and where they are kept, from the configuration."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+from server.brand_kits import BrandKit, BrandKitInvalid, load_kits
+from server.commands.serve import StartFailed
+from server.configuration import CreativesSlice, ImageCacheSlice
+from server.image_cache.cache import ImageCache
+from server.image_cache.folder import Folder
+from server.image_cache.shelf import CacheObserver, Shelf
+from server.localization.markets import Markets, MarketsInvalid
+from server.rulebook import Rulebook
+from server.safety import DeniedWords, SafetyCheck, SafetyUnusable, load_check
+
+
+def read_rules(settings: CreativesSlice) -> Rulebook:
+    """Raises StartFailed."""
+    fonts = settings.font_folders
+    if missing := [str(folder) for folder in fonts if not folder.is_dir()]:
+        raise StartFailed(f"creatives.font_folders: {', '.join(missing)}: no such folder")
+    house = BrandKit(name="house", font_folders=fonts) if fonts else None
+    try:
+        markets, kits = Markets.read(settings.markets), load_kits(settings.brand_kits, fonts)
+        denied = DeniedWords.read(settings.denied_words)
+    except (MarketsInvalid, BrandKitInvalid, SafetyUnusable) as error:
+        raise StartFailed(str(error)) from error
+    return Rulebook(markets, denied.find_categories, kits, house)
+
+
+def open_safety(settings: CreativesSlice) -> SafetyCheck | None:
+    """Raises StartFailed."""
+    try:
+        return load_check(settings.safety, settings.safety_options) if settings.safety else None
+    except SafetyUnusable as error:
+        raise StartFailed(f"creatives.safety: {error}") from error
+
+
+def open_cache(
+    settings: ImageCacheSlice, workers: Executor, observer: CacheObserver | None = None
+) -> ImageCache:
+    shelf: Shelf | None = None
+    if settings.redis_url:
+        from server.image_cache.remote import RemoteShelf  # needs an extra
+
+        shelf = RemoteShelf(settings.redis_url, settings.ttl_s, settings.timeout_s)
+    elif settings.folder is not None:
+        shelf = Folder(settings.folder, settings.disk_bytes, settings.ttl_s, workers, observer)
+    return ImageCache(settings.memory_bytes, settings.ttl_s, workers, shelf, observer)

@@ -1,0 +1,115 @@
+"""What one request comes down to, once it is known who asks and for what."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+
+from diffusion.image_model import ImageModel
+from server.core import ImageRequest, ModelCard
+from server.experiments import Assignment
+from server.image_cache.names import Circumstances, name_image
+from server.image_cache.tastes import quantize_taste
+from server.imaging.frame import Frame, find_size
+from server.imaging.placements import PRESETS
+from server.personalization import Taste
+from server.products import PreparedProduct
+from server.rows import Defaults, choose_seeds, choose_style, point
+from server.rulebook import Agreement
+
+
+@dataclass(frozen=True)
+class Commission:
+    """All that the images of a request depend on."""
+
+    agreed: Agreement
+    assignment: Assignment
+    taste: Taste
+    model: ImageModel
+    product: PreparedProduct
+
+    @property
+    def request(self) -> ImageRequest:
+        return self.agreed.request
+
+    @property
+    def card(self) -> ModelCard:
+        return ModelCard(self.model.name, self.model.digest)
+
+    @cached_property
+    def style(self) -> str:
+        return choose_style(self.request, self.taste, self.model)
+
+    @cached_property
+    def seeds(self) -> Sequence[int]:
+        return choose_seeds(self.request, self.taste, self.product)
+
+    @property
+    def frame(self) -> Frame:
+        """The picture that is wanted, mirrored where its texts run from the right."""
+        request = self.request
+        is_mirrored = self.agreed.occasion.is_right_to_left and not request.caption.is_empty
+        if request.layout is not None:
+            is_mirrored = request.layout.is_mirrored
+        width, height = find_size(request.output.longest_side, find_proportions(request))
+        if request.placement is None:
+            return Frame.around(width, height, is_mirrored=is_mirrored)
+        preset = PRESETS[request.placement]
+        x = 1 - preset.product_x if is_mirrored else preset.product_x
+        return Frame(width, height, x, preset.product_ground, preset.product_size, is_mirrored)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        title, locale = self.product.title, self.request.locale
+        if not title.is_fallback or not isinstance(self.request.product, str):
+            return self.agreed.warnings
+        told = f"no title in {locale}: the one in {title.language} is used"
+        return (*self.agreed.warnings, told)
+
+    def due(self, deadline_s: float | None) -> Commission:
+        request = replace(self.request, deadline_s=deadline_s)
+        return replace(self, agreed=replace(self.agreed, request=request))
+
+    def name_kind(self) -> Hashable:
+        """What two answers must agree on, but for the shopper."""
+        request, known = self.request, self.product
+        told = request.scene, request.diversity, request.caption, request.placement, request.layout
+        asked = request.mode, request.output, request.num_images, self.style, request.brand_kit
+        return known.digest, known.title.text, self.card, *asked, *told
+
+    def name(self, feature_fingerprint: str, defaults: Defaults) -> str:
+        """What its images are kept under."""
+        shopper, model = self.taste.shopper, self.model
+        return name_image(
+            self.request,
+            Circumstances(
+                product=self.product.digest,
+                title=self.product.title.text,
+                taste=quantize_taste(
+                    point(self.taste, self.product),
+                    model.buckets,
+                    () if shopper is None else shopper.interests[: model.max_interests],
+                ),
+                arm=self.assignment.arm.value,
+                strength=0.0 if shopper is None else self.assignment.strength,
+                model=self.card,
+                style=self.style,
+                seeds=tuple(self.seeds),
+                feature_fingerprint=feature_fingerprint,
+                brand_kit=b"" if self.agreed.kit is None else self.agreed.kit.digest,
+                day=self.agreed.occasion.day.isoformat()
+                if self.request.localization.occasion
+                else "",
+                defaults={"preset": asdict(model.preset), "limits": asdict(defaults)},
+            ),
+        )
+
+
+def find_proportions(request: ImageRequest) -> float:
+    """Width over height of the picture that is wanted."""
+    if request.placement is not None:
+        return PRESETS[request.placement].aspect_ratio
+    if request.layout is not None:
+        return request.layout.width / request.layout.height
+    return request.output.aspect_ratio

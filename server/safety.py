@@ -1,0 +1,150 @@
+"""What no creative may say or show: denied words, and a check of pictures that a shop plugs in."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import groupby
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+
+SHIPPED = Path(__file__).with_name("denied_words.yaml")
+
+LETTERS = tuple(dict(zip("034571@$", f"oeast{one}as", strict=True)) for one in "il")
+"""What stands for a letter within a word; a 1 may be either of two."""
+
+TOKEN = re.compile(r"[\w@$]+")
+UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Han."""
+
+MIN_SPELLED = 3
+"""Letters in a row that are read as one word: "n s f w"."""
+
+
+class SafetyUnusable(ValueError):
+    """Denied words or a check of pictures that can't be used; says which, and why."""
+
+
+class SafetyCheck(Protocol):
+    """Looks at finished pictures; called from several threads."""
+
+    def check(self, pixels: NDArray[np.uint8]) -> tuple[str, ...]:
+        """What is wrong with a picture [H, W, 3], as short words such as "unsafe"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """An entry that a text holds, as its file has it."""
+
+    word: str
+    category: str
+
+
+class Category(BaseModel):
+    """Of the file: see there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    words: tuple[str, ...]
+    said_as: tuple[str, ...] = Field(("{}",), min_length=1)
+
+    def list_phrases(self) -> Iterator[str]:
+        for said in self.said_as:
+            yield from (said.replace("{}", word) for word in self.words)
+
+
+class DeniedWords:
+    """Immutable."""
+
+    def __init__(self, categories: Mapping[str, Category]) -> None:
+        """Raises ValueError for an entry that has no word."""
+        entries = [
+            Denied(phrase, name)
+            for name, category in categories.items()
+            for phrase in category.list_phrases()
+        ]
+        self._needles = [[(as_needle(e.word, letters), e) for e in entries] for letters in LETTERS]
+
+    @classmethod
+    def read(cls, path: Path | None = None) -> DeniedWords:
+        """Those of a file, or those that come along. Raises SafetyUnusable."""
+        path = path or SHIPPED
+        try:
+            told = yaml.safe_load(path.read_text("utf-8"))
+            return cls(TypeAdapter(dict[str, Category]).validate_python(told))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise SafetyUnusable(f"{path}: {field}: {first['msg']}") from error
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise SafetyUnusable(f"{path}: can't be read: {error}") from error
+
+    def find(self, text: str) -> list[Denied]:
+        """The entries that a text holds, each once."""
+        found: dict[Denied, None] = {}
+        for letters, needles in zip(LETTERS, self._needles, strict=True):
+            folded = f" {' '.join(split_words(text, letters))} "
+            found |= {entry: None for needle, entry in needles if needle in folded}
+        return list(found)
+
+    def find_categories(self, text: str) -> tuple[str, ...]:
+        """Those of the entries that a text holds: what a caller may be told."""
+        return tuple(dict.fromkeys(entry.category for entry in self.find(text)))
+
+
+def as_needle(entry: str, letters: Mapping[str, str]) -> str:
+    """What to look for in the words of a text, put between spaces."""
+    words = split_words(entry, letters)
+    if not words:
+        raise ValueError(f"{entry!r} has no word")
+    needle = " ".join(words)
+    if UNSPACED.search(entry):
+        return needle
+    return f" {needle}" if entry.endswith("*") else f" {needle} "
+
+
+def split_words(text: str, letters: Mapping[str, str]) -> list[str]:
+    """Words without case, accents, invisible signs, and digits for letters."""
+    folded = unicodedata.normalize("NFKD", text).casefold()
+    plain = "".join(c for c in folded if not is_silent(c))
+    tokens = (token.replace("_", " ").strip() for token in TOKEN.findall(plain))
+    words = [respell(token, letters) for token in tokens if token]
+    joined: list[str] = []
+    for is_single, run in groupby(words, lambda word: len(word) == 1):
+        some = list(run)
+        joined += ["".join(some)] if is_single and len(some) >= MIN_SPELLED else some
+    return joined
+
+
+def respell(word: str, letters: Mapping[str, str]) -> str:
+    if not any(map(str.isalpha, word)):
+        return word  # a number
+    return "".join(letters.get(sign, sign) for sign in word)
+
+
+def is_silent(sign: str) -> bool:
+    """Whether it is an accent, a vowel point of Hebrew or Arabic, or not to be seen at all."""
+    place = unicodedata.combining(sign)
+    return 10 <= place <= 36 or place >= 200 or unicodedata.category(sign) == "Cf"
+
+
+def load_check(name: str, options: Mapping[str, JsonValue] | None = None) -> SafetyCheck:
+    """What `package.module:callable` gives for these keywords. Raises SafetyUnusable."""
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise SafetyUnusable(f"{name!r} is not like package.module:callable")
+    try:
+        made = getattr(import_module(module), attribute)(**(options or {}))
+    except Exception as error:  # it is the shop's own code
+        raise SafetyUnusable(f"{name}: {type(error).__name__}: {error}") from error
+    if not callable(getattr(made, "check", None)):
+        raise SafetyUnusable(f"{name} gave a {type(made).__name__}, which has no check(pixels)")
+    return cast(SafetyCheck, made)

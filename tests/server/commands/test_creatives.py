@@ -1,0 +1,64 @@
+"""What creatives keep to, as the configuration says."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from server.commands.creatives import read_rules
+from server.commands.serve import StartFailed
+from server.configuration import Configuration, CreativesSlice
+from server.core import ImageRequest
+from server.creative import Caption, Kind
+from server.imaging.layout import arrange
+from server.imaging.painting import paint
+from server.imaging.text import fonts
+from server.localization.titles import Title
+
+THAI = "NotoSansThai-Bold.ttf"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The only fonts that there are, beside one of Latin letters: nothing that is the system's."""
+    folder = tmp_path / "fonts"
+    folder.mkdir()
+    shutil.copy(fonts.SHIPPED / THAI, folder)
+    latin = fonts.Font(fonts.SHIPPED / "NotoSans-Bold.ttf")
+    monkeypatch.setattr(fonts, "load_shipped", lambda: (latin,))
+    load_found = fonts.load_found
+    monkeypatch.setattr(
+        fonts, "load_found", lambda folders: () if folders == fonts.SYSTEM else load_found(folders)
+    )
+    return folder
+
+
+def write(settings, kit=""):
+    """Warnings for a title in Thai letters, and the picture with it."""
+    agreed = read_rules(settings).agree(ImageRequest("shoe", locale="en", brand_kit=kit))
+    scene = np.full((256, 256, 3), 200, np.uint8)
+    title = Title("รองเท้า", "en")
+    told = arrange(scene, Caption(title=True), title, agreed.occasion, None, agreed.kit)
+    assert (Kind.TITLE in {each.kind for each in told.layout.elements}) == (not told.warnings)
+    return told.warnings, paint(scene, told.layout, agreed.kit)
+
+
+def test_letters_that_no_shipped_font_has_are_drawn_from_the_folders(folder, tmp_path):
+    (tmp_path / "acme.yaml").write_text("name: acme")
+    (warning,), bare = write(CreativesSlice())
+    assert "title is left out" in warning
+    with_folder = CreativesSlice(font_folders=(folder,), brand_kits=tmp_path)
+    for kit in ("", "acme"):
+        warnings, drawn = write(with_folder, kit)
+        assert not warnings and not np.array_equal(drawn, bare)
+
+
+def test_a_folder_that_is_not_there_ends_the_start(tmp_path):
+    with pytest.raises(StartFailed, match="font_folders: .*nowhere: no such folder"):
+        read_rules(CreativesSlice(font_folders=(tmp_path / "nowhere",)))
+
+
+def test_folders_are_parted_by_commas():
+    told = Configuration.model_validate({"creatives": {"font_folders": "a,b"}})
+    assert [str(folder) for folder in told.creatives.font_folders] == ["a", "b"]
+    assert not Configuration().creatives.font_folders

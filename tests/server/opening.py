@@ -1,0 +1,39 @@
+"""A pipeline around an engine, with what ships and a cache that keeps nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from typing import Any
+
+from diffusion.encoders import Encoders
+from server.commands.creatives import open_cache, read_rules
+from server.configuration import CreativesSlice, ImageCacheSlice
+from server.pipeline import Models, Pipeline, Reader
+from server.rows import Defaults
+from server.sampling.engine import Engine
+from server.sampling.router import Router
+from server.studio import Studio
+
+
+def open_pipeline(
+    reader: Reader,
+    models: Models,
+    encoders: Encoders,
+    engine: Engine,
+    workers: Executor,
+    defaults: Defaults | None = None,
+    cache: Mapping[str, Any] | None = None,
+    creatives: Mapping[str, Any] | None = None,
+) -> Pipeline:
+    defaults = defaults or Defaults()
+    return Pipeline(
+        reader,
+        models,
+        encoders,
+        read_rules(CreativesSlice(**(creatives or {}))),
+        Studio(Router([engine]), workers, defaults),
+        open_cache(ImageCacheSlice(**(cache or {"memory_bytes": 0})), workers),
+        workers,
+        defaults,
+    )
