@@ -31,6 +31,11 @@ class SyncFace:
         with Client(server, **connection) as client:
             return client.cancel(request_id, **call)
 
+    def explain(self, server: str, product: Any, **options: Any) -> Any:
+        connection, call = _split(options)
+        with Client(server, **connection) as client:
+            return client.explain(product, **call)
+
 
 class AsyncFace:
     def generate(self, server: str, product: Any, **options: Any) -> Any:
@@ -62,6 +67,14 @@ class AsyncFace:
             connection, call = _split(options)
             async with AsyncClient(server, **connection) as client:
                 return await client.cancel(request_id, **call)
+
+        return asyncio.run(ask())
+
+    def explain(self, server: str, product: Any, **options: Any) -> Any:
+        async def ask() -> Any:
+            connection, call = _split(options)
+            async with AsyncClient(server, **connection) as client:
+                return await client.explain(product, **call)
 
         return asyncio.run(ask())
 

@@ -44,6 +44,9 @@ class ScriptedService(images_pb2_grpc.ImageServiceServicer):
         context.add_callback(self.freed.set)
         yield from self._answer(request, context)
 
+    def ExplainImage(self, request, context):
+        return self._answer(request, context)
+
     def CancelImage(self, request, context):
         return self._answer(request, context)
 

@@ -1,21 +1,41 @@
 """Client of Etalage: how should this product look to this shopper?
 
+creatives   what a creative should look like, and what is told about it
 requests    from Python values to request messages
+wishes      the same for scenes, markets, captions and layouts
 channels    TLS, retries, limits
 client      the calls, for threads
 aio         the calls, for asyncio
+batches     the calls for jobs of many images
 replies     from response messages to results
+enhancement what is wrong with a packshot, and how it looks repaired
 results     what a call gives back
 errors      what can go wrong, translated once, by table
 details     google.rpc error details
 health      whether the server is ready
 foreign     messages of other people's protos, read with protobuf alone
-cli         the command `etalage`
+cli         the command `etalage`, with its cli_options
 """
 
 from etalage.aio import AsyncClient
+from etalage.batches import Batch, BatchFailure, Item
 from etalage.channels import DEFAULT_SERVER, Retries
 from etalage.client import Client
+from etalage.creatives import (
+    Box,
+    Caption,
+    Element,
+    Explanation,
+    Fidelity,
+    Influence,
+    Layout,
+    Localization,
+    Price,
+    Scene,
+    TextStyle,
+    Try,
+)
+from etalage.enhancement import Enhanced, Finding
 from etalage.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -31,6 +51,7 @@ from etalage.errors import (
 from etalage.requests import Product
 from etalage.results import (
     Accepted,
+    Answer,
     Cancellation,
     Event,
     Image,
@@ -44,26 +65,44 @@ from etalage.results import (
 __all__ = [
     "DEFAULT_SERVER",
     "Accepted",
+    "Answer",
     "AsyncClient",
+    "Batch",
+    "BatchFailure",
+    "Box",
     "Cancellation",
     "Cancelled",
+    "Caption",
     "Client",
     "DeadlineExceeded",
+    "Element",
+    "Enhanced",
     "EtalageError",
     "Event",
+    "Explanation",
+    "Fidelity",
+    "Finding",
     "Image",
+    "Influence",
     "InvalidArgument",
+    "Item",
+    "Layout",
+    "Localization",
     "ModelInfo",
     "NotFound",
     "Overloaded",
     "PermissionDenied",
     "Personalization",
+    "Price",
     "Product",
     "Progress",
     "Result",
     "Retries",
+    "Scene",
     "ServerError",
     "SlateItem",
+    "TextStyle",
+    "Try",
     "Unavailable",
     "Violation",
 ]

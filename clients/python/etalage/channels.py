@@ -17,7 +17,11 @@ DEFAULT_SERVER = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 30.0
 
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
-_SERVICE = "etalage.v1.ImageService"
+_SERVICES = (
+    "etalage.v1.ImageService",
+    "etalage.v1.BatchService",
+    "etalage.v1.EnhancementService",
+)
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def _options(server: str, retries: Retries) -> dict[str, Any]:
 
 
 def _service_config(retries: Retries) -> dict[str, Any]:
-    method: dict[str, Any] = {"name": [{"service": _SERVICE}]}
+    method: dict[str, Any] = {"name": [{"service": name} for name in _SERVICES]}
     if retries.max_attempts > 1:
         method["retryPolicy"] = {
             "maxAttempts": retries.max_attempts,

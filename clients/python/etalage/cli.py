@@ -1,16 +1,18 @@
-"""The command `etalage`: generate, stream, slate, cancel."""
+"""The command `etalage`: generate, stream, slate, explain, enhance, cancel, batches."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from etalage.channels import DEFAULT_SERVER, DEFAULT_TIMEOUT_S, ConnectionOptions
+from etalage.channels import ConnectionOptions
+from etalage.cli_batches import add_batches
+from etalage.cli_options import add_connection, add_image, read_options
 from etalage.client import Client
+from etalage.enhancement import Repair
 from etalage.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -21,16 +23,7 @@ from etalage.errors import (
     PermissionDenied,
     Unavailable,
 )
-from etalage.requests import (
-    Arm,
-    DeadlinePolicy,
-    ImageFormat,
-    ImageOptions,
-    Mode,
-    Product,
-    Sampler,
-    Sigmas,
-)
+from etalage.requests import Product
 from etalage.results import Image, Progress, Result, SlateItem
 
 EXIT_CODES: Mapping[type[EtalageError], int] = {
@@ -42,9 +35,6 @@ EXIT_CODES: Mapping[type[EtalageError], int] = {
     PermissionDenied: 6,
     Cancelled: 7,
 }
-SUFFIX_TO_FORMAT = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
-
-_OPTIONS = tuple(ImageOptions.__annotations__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,14 +58,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="etalage",
         description="How should this product look to this shopper?",
-        epilog="Exits with 0: done, 1: the server failed, 2: wrong arguments, 3: no such product, "
-        "4: no server or a full one, 5: too late, 6: not permitted, 7: cancelled.",
+        epilog="Exits with 0: done, 1: the server failed, 2: wrong arguments, "
+        "3: no such product or batch, 4: no server or a full one, 5: too late, "
+        "6: not permitted, 7: cancelled.",
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_verb(verbs, "generate", _generate, "images of one product", _add_product)
     _add_verb(verbs, "stream", _stream, "the same, showing how far it is", _add_product)
     _add_verb(verbs, "slate", _slate, "one image for each of several products", _add_slate)
+    _add_verb(verbs, "explain", _explain, "which inputs move an image", _add_explained)
+    _add_enhance(verbs)
     _add_cancel(verbs)
+    add_batches(verbs)
     return parser
 
 
@@ -92,8 +86,12 @@ def describe_image(result: Result, image: Image) -> str:
     shopper = result.personalization.reason.replace("_", " ")
     total_ms = sum(result.timings_ms.values())
     facts = [f"arm {result.arm}", shopper, f"seed {image.seed}"]
-    if result.source != "generated":
-        facts.append(f"from {result.source}")
+    if result.source != "generated" or image.is_original:
+        facts.append(f"from {'original' if image.is_original else result.source}")
+    if image.look:
+        facts.append(" ".join(image.look))
+    if (true := image.fidelity) is not None and true.growth_percent is not None:
+        facts.append(f"product {true.max_difference}/255 off, grown {true.growth_percent:.1f} %")
     if result.degradation != "none":
         facts.append(f"degraded to {result.degradation.replace('_', ' ')}")
     facts += [f"{result.steps} steps", f"{total_ms:.0f} ms"]
@@ -114,8 +112,23 @@ def _add_verb(
     parser = verbs.add_parser(name, help=summary, description=summary)
     parser.set_defaults(run=run)
     add_subject(parser)
-    _add_image(parser)
-    _add_connection(parser)
+    add_image(parser)
+    add_connection(parser)
+
+
+def _add_enhance(verbs: Any) -> None:
+    summary = "what is wrong with a packshot, and a better one"
+    parser = verbs.add_parser("enhance", help=summary, description=summary)
+    parser.set_defaults(run=_enhance)
+    add = parser.add_argument
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--product", help="its id")
+    source.add_argument("--packshot", metavar="FILE", type=Path, help="a picture")
+    add("-o", "--output", metavar="FILE", help="image to write; left out: only a diagnosis")
+    add("--difference", metavar="FILE", help="where it changed, as a PNG to write")
+    add("--repairs", nargs="+", default=(), choices=get_args(Repair), help="what may be done")
+    add("--mask", metavar="FILE", type=Path, help="white where it must be painted anew")
+    add_connection(parser)
 
 
 def _add_cancel(verbs: Any) -> None:
@@ -123,7 +136,7 @@ def _add_cancel(verbs: Any) -> None:
     parser = verbs.add_parser("cancel", help=summary, description=summary)
     parser.set_defaults(run=_cancel)
     parser.add_argument("request_id", metavar="ID", help="the request's --request-id")
-    _add_connection(parser)
+    add_connection(parser)
 
 
 def _add_product(parser: argparse.ArgumentParser) -> None:
@@ -133,43 +146,15 @@ def _add_product(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-images", type=int, default=1, help="1 to 8 (default: 1)")
 
 
+def _add_explained(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--product", required=True, help="its id, or its title with --packshot")
+    parser.add_argument("--packshot", metavar="FILE", help="a picture of a product not in store")
+    parser.add_argument("--map", metavar="FILE", help="where the shopper acted, as a PNG to write")
+
+
 def _add_slate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--products", required=True, nargs="+", metavar="ID", help="best first")
     parser.add_argument("-o", "--output", metavar="FOLDER", required=True, help="folder to fill")
-
-
-def _add_image(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("the image (left out: the server's default)").add_argument
-    add("--user", default="", help="who is asking (default: anonymous)")
-    add("--strength", type=float, help="personalization, 0 to 1")
-    add("--product-scale", type=float, help="guidance of the product, 0 to 30")
-    add("--steps", type=int, help="sampling steps, 1 to 100")
-    add("--seed", type=int, help="0 is a seed like any other")
-    add("--sampler", choices=get_args(Sampler))
-    add("--mode", choices=get_args(Mode), default="preserve", help="(default: preserve)")
-    add("--locale", default="en", help="BCP 47 tag (default: en)")
-    add("--format", choices=get_args(ImageFormat), help="(default: by the name of the output)")
-    add("--quality", type=int, help="of WebP and JPEG, 1 to 100")
-    add("--longest-side", type=int, help="in pixels, 32 to 2048")
-    add("--aspect-ratio", type=float, help="width over height, 0.25 to 4")
-    add("--deadline-policy", choices=get_args(DeadlinePolicy))
-    add("--arm", help=f"forces an arm: {', '.join(get_args(Arm))}")
-    add("--model", help="one that the server has, such as quality or fast")
-    add("--sigmas", choices=get_args(Sigmas), help="noise levels at which the sampler stops")
-    add("--style", default="", help="a LoRA that the model has")
-    add("--reuse", action="store_true", help="let forward passes that change little be skipped")
-    add("--request-id", default="", metavar="ID", help="by which to cancel it (default: made up)")
-
-
-def _add_connection(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("the server").add_argument
-    add("--server", default=os.environ.get("ETALAGE_SERVER", DEFAULT_SERVER), metavar="HOST:PORT",
-        help=f"(default: ETALAGE_SERVER or {DEFAULT_SERVER})")  # fmt: skip
-    add("--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="SECONDS", help="(default: 30)")
-    add("--ca", metavar="FILE", help="certificates to trust, PEM")
-    add("--cert", metavar="FILE", help="the client's own certificate, PEM")
-    add("--key", metavar="FILE", help="and its private key, PEM")
-    add("--insecure", action="store_true", help="plaintext to another machine")
 
 
 def _connect(arguments: argparse.Namespace) -> Client:
@@ -179,13 +164,6 @@ def _connect(arguments: argparse.Namespace) -> Client:
     )
 
 
-def _options(arguments: argparse.Namespace) -> ImageOptions:
-    options = {name: getattr(arguments, name) for name in _OPTIONS if name in arguments}
-    suffix = Path(arguments.output).suffix.lower()
-    options["format"] = options["format"] or SUFFIX_TO_FORMAT.get(suffix)
-    return cast(ImageOptions, options)
-
-
 def _product(arguments: argparse.Namespace) -> str | Product:
     if arguments.packshot is None:
         return cast(str, arguments.product)
@@ -193,11 +171,11 @@ def _product(arguments: argparse.Namespace) -> str | Product:
 
 
 def _generate(client: Client, arguments: argparse.Namespace) -> int:
-    return _save(client.generate(_product(arguments), **_options(arguments)), arguments.output)
+    return _save(client.generate(_product(arguments), **read_options(arguments)), arguments.output)
 
 
 def _stream(client: Client, arguments: argparse.Namespace) -> int:
-    for event in client.stream(_product(arguments), **_options(arguments)):
+    for event in client.stream(_product(arguments), **read_options(arguments)):
         if isinstance(event, Progress):
             _show(event)
         elif isinstance(event, Result):
@@ -207,7 +185,7 @@ def _stream(client: Client, arguments: argparse.Namespace) -> int:
 
 def _slate(client: Client, arguments: argparse.Namespace) -> int:
     num_failed = 0
-    for item in client.slate(arguments.products, **_options(arguments)):
+    for item in client.slate(arguments.products, **read_options(arguments)):
         if item.result is None:
             num_failed += 1
             error = item.error or EtalageError("no result")
@@ -215,6 +193,38 @@ def _slate(client: Client, arguments: argparse.Namespace) -> int:
         else:
             _save(item.result, Path(arguments.output) / _name(item))
     return 1 if num_failed else 0
+
+
+def _explain(client: Client, arguments: argparse.Namespace) -> int:
+    answer = client.explain(_product(arguments), **read_options(arguments))
+    told = answer.explanation
+    print(told.text)
+    for each in told.influences:
+        print(f"{each.share:+7.1%}  {each.change:6.2f}/255  {each.input}: {each.description}")
+    if arguments.map and told.shopper_map:
+        Path(arguments.map).write_bytes(told.shopper_map)
+    return 0
+
+
+def _enhance(client: Client, arguments: argparse.Namespace) -> int:
+    enhanced = client.enhance(
+        arguments.packshot or arguments.product,
+        repairs=arguments.repairs,
+        diagnose_only=arguments.output is None,
+        defect_mask=arguments.mask or b"",
+    )
+    for each in enhanced.findings:
+        after = "" if each.score_after is None else f" -> {each.score_after:4.2f}"
+        mark = "!" if each.is_found else " "
+        print(f"{mark} {each.defect:20} {each.score_before:4.2f}{after}  {each.measured}")
+    for warning in enhanced.warnings:
+        print(f"etalage: {warning}", file=sys.stderr)
+    if enhanced.image is not None:
+        done = ", ".join(enhanced.repairs) or "nothing had to be done"
+        print(f"{enhanced.image.save(arguments.output)}: {done}")
+    if arguments.difference and enhanced.difference is not None:
+        enhanced.difference.save(arguments.difference)
+    return 0
 
 
 def _cancel(client: Client, arguments: argparse.Namespace) -> int:
@@ -239,6 +249,10 @@ def _save(result: Result, output: str | Path) -> int:
     for number, image in enumerate(result.images, start=1):
         path = first if number == 1 else first.with_stem(f"{first.stem}-{number}")
         print(f"{image.save(path)}: {describe_image(result, image)}")
+    if result.explanation is not None:
+        print(result.explanation.text)
+    for each in result.tries:
+        print(f"etalage: seed {each.seed} failed: {', '.join(each.reasons)}", file=sys.stderr)
     for warning in result.warnings:
         print(f"etalage: warning: {warning}", file=sys.stderr)
     return 0 if result.images else 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
+from etalage.batches import Batches
 from etalage.channels import (
     DEFAULT_SERVER,
     DEFAULT_TIMEOUT_S,
@@ -14,18 +16,26 @@ from etalage.channels import (
     check_timeout,
     resolve_endpoint,
 )
+from etalage.enhancement import (
+    Enhanced,
+    EnhanceOptions,
+    build_enhance_request,
+    read_enhanced,
+)
 from etalage.errors import translate_errors
 from etalage.health import health_check, read_refusal
-from etalage.replies import read_cancellation, read_event, read_result, read_slate_item
+from etalage.replies import read_answer, read_cancellation, read_event, read_result, read_slate_item
 from etalage.requests import (
     ImageOptions,
     Product,
     build_cancel_request,
+    build_explain_request,
     build_image_request,
     build_slate_request,
     build_stream_request,
 )
-from etalage.results import Cancellation, Event, Result, SlateItem
+from etalage.results import Answer, Cancellation, Event, Result, SlateItem
+from etalage.v1.enhancement_pb2_grpc import EnhancementServiceStub
 from etalage.v1.images_pb2_grpc import ImageServiceStub
 
 if TYPE_CHECKING:
@@ -54,6 +64,7 @@ class Client:
         self._timeout_s = check_timeout(timeout_s)
         self._channel = resolve_endpoint(server, **connection).open()
         self._stub = ImageServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._enhancement = EnhancementServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Client:
         return self
@@ -116,6 +127,39 @@ class Client:
             read_slate_item,
         )
 
+    def explain(
+        self,
+        product: str | Product,
+        *,
+        map_side: int | None = None,
+        timeout_s: float | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> Answer:
+        """Says which inputs moved the image that `generate` makes of the same options.
+
+        The map of where the shopper acted has `map_side` pixels, 256 by default, 0 for none.
+        """
+        request = build_explain_request(product, map_side, **options)
+        timeout = self._timeout(timeout_s)
+        with translate_errors(request.image.request_id):
+            return read_answer(self._stub.ExplainImage(request, timeout=timeout))
+
+    def enhance(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[EnhanceOptions],
+    ) -> Enhanced:
+        """Says what is wrong with a packshot, and repairs it.
+
+        A text is a product's id; a path or bytes are a picture.
+        """
+        request = build_enhance_request(source, **options)
+        timeout = self._timeout(timeout_s)
+        with translate_errors(request.request_id):
+            return read_enhanced(self._enhancement.EnhanceImage(request, timeout=timeout))
+
     def cancel(self, request_id: str, *, timeout_s: float | None = None) -> Cancellation:
         """Cancels what runs under the id, whoever asked for it, or what is to come under it.
 
@@ -125,6 +169,11 @@ class Client:
         timeout = self._timeout(timeout_s)
         with translate_errors(request_id):
             return read_cancellation(self._stub.CancelImage(request, timeout=timeout))
+
+    @property
+    def batches(self) -> Batches:
+        """Jobs of many images, which outlive the connection."""
+        return Batches(self._channel, self._timeout_s)
 
     def is_serving(self, timeout_s: float = 5.0) -> bool:
         """Whether a server is there and ready."""

@@ -2,7 +2,7 @@
 
 EtalageError
 ├── InvalidArgument      the request must change; `violations` names every wrong field
-├── NotFound             no such product
+├── NotFound             no such product, model or batch; `metadata` says which
 ├── Overloaded           the server is full; come back after `retry_after_s`
 ├── Unavailable          no server there, or it is starting or stopping
 ├── DeadlineExceeded     not done within `timeout_s`
@@ -66,7 +66,7 @@ class InvalidArgument(EtalageError, ValueError):
 
 
 class NotFound(EtalageError, LookupError):
-    """No such product."""
+    """No such product, model or batch; `metadata` says which."""
 
 
 class Overloaded(EtalageError):

@@ -6,9 +6,20 @@ from typing import Any
 
 import grpc
 
+from etalage.creatives import (
+    Box,
+    Element,
+    Explanation,
+    Fidelity,
+    Influence,
+    Layout,
+    TextStyle,
+    Try,
+)
 from etalage.errors import CODE_TO_ERROR, ServerError
 from etalage.results import (
     Accepted,
+    Answer,
     Cancellation,
     Event,
     Image,
@@ -19,26 +30,48 @@ from etalage.results import (
     SlateItem,
 )
 from etalage.v1 import images_pb2 as pb
+from etalage.v1 import layouts_pb2
 
 _NUMBER_TO_CODE = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def read_result(reply: pb.GenerateImageResponse) -> Result:
     return Result(
-        images=tuple(_read_image(image) for image in reply.images),
+        images=tuple(read_image(image) for image in reply.images),
         source=_word(reply, "source"),
         personalization=_read_personalization(reply.personalization),
         arm=reply.arm,
-        model=_read_model(reply.model) if reply.HasField("model") else None,
+        model=read_model(reply.model) if reply.HasField("model") else None,
         sampler=_word(reply, "sampler") if reply.sampler else None,
         steps=reply.steps,
-        timings_ms={timing.stage: _seconds(timing.duration) * 1e3 for timing in reply.timings},
+        timings_ms={timing.stage: read_seconds(timing.duration) * 1e3 for timing in reply.timings},
         request_id=reply.request_id,
         degradation=_word(reply, "degradation") if reply.degradation else "none",
         num_forward_rows=reply.num_forward_rows,
         num_shared_steps=reply.num_shared_steps,
         warnings=tuple(reply.warnings),
         style=reply.style,
+        tries=tuple(Try(each.seed, tuple(each.reasons)) for each in reply.tries),
+        explanation=read_explanation(reply.explanation) if reply.HasField("explanation") else None,
+        title_language=reply.title_language,
+    )
+
+
+def read_answer(reply: pb.ExplainImageResponse) -> Answer:
+    return Answer(
+        read_explanation(reply.explanation),
+        _read_personalization(reply.personalization),
+        reply.arm,
+        read_model(reply.model) if reply.HasField("model") else None,
+    )
+
+
+def read_explanation(told: pb.Explanation) -> Explanation:
+    influences = tuple(
+        Influence(each.input, each.description, each.share, each.change) for each in told.influences
+    )
+    return Explanation(
+        influences, told.text, told.sigma, told.shopper_effect, told.shopper_map.data
     )
 
 
@@ -68,16 +101,65 @@ def read_cancellation(reply: pb.CancelImageResponse) -> Cancellation:
     return Cancellation(reply.num_cancelled, reply.is_remembered)
 
 
-def _read_image(image: pb.Image) -> Image:
-    return Image(image.data, image.mime_type, image.width, image.height, image.seed)
+def read_image(image: pb.Image) -> Image:
+    return Image(
+        image.data,
+        image.mime_type,
+        image.width,
+        image.height,
+        image.seed,
+        _read_fidelity(image.fidelity) if image.HasField("fidelity") else None,
+        tuple(image.look),
+        image.is_original,
+        _read_layout(image.layout) if image.HasField("layout") else None,
+    )
+
+
+def _read_fidelity(told: pb.Fidelity) -> Fidelity:
+    return Fidelity(
+        told.max_difference if told.HasField("max_difference") else None,
+        told.growth_percent if told.HasField("growth_percent") else None,
+        told.mask_uncertainty,
+        told.sharpness,
+    )
+
+
+def _read_layout(layout: layouts_pb2.Layout) -> Layout:
+    return Layout(
+        layout.width,
+        layout.height,
+        _read_box(layout.safe_area),
+        tuple(map(_read_element, layout.elements)),
+        layout.is_mirrored,
+    )
+
+
+def _read_element(element: layouts_pb2.Layout.Element) -> Element:
+    style = _read_style(element.style) if element.HasField("style") else None
+    return Element(_word(element, "kind"), _read_box(element.box), element.text, style)
+
+
+def _read_style(style: layouts_pb2.TextStyle) -> TextStyle:
+    return TextStyle(
+        style.font,
+        style.size,
+        style.colour,
+        style.background,
+        style.is_right_to_left,
+        style.language,
+    )
+
+
+def _read_box(box: layouts_pb2.Box) -> Box:
+    return Box(box.left, box.top, box.width, box.height)
 
 
 def _read_progress(progress: pb.Progress) -> Progress:
-    preview = _read_image(progress.preview) if progress.HasField("preview") else None
+    preview = read_image(progress.preview) if progress.HasField("preview") else None
     return Progress(progress.step, progress.total_steps, preview)
 
 
-def _read_model(model: pb.Model) -> ModelInfo:
+def read_model(model: pb.Model) -> ModelInfo:
     return ModelInfo(name=model.name, digest=model.digest)
 
 
@@ -87,7 +169,7 @@ def _read_personalization(message: pb.Personalization) -> Personalization:
         reason=_word(message, "reason"),
         feature_service=message.feature_service,
         feature_fingerprint=message.feature_fingerprint,
-        feature_ages_s={view: _seconds(age) for view, age in message.feature_ages.items()},
+        feature_ages_s={view: read_seconds(age) for view, age in message.feature_ages.items()},
     )
 
 
@@ -101,5 +183,5 @@ def _word(message: Any, name: str) -> str:
     return str(value.name.removeprefix(prefix).lower())
 
 
-def _seconds(duration: Any) -> float:
+def read_seconds(duration: Any) -> float:
     return float(duration.seconds + duration.nanos / 1e9)

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from etalage.creatives import CachePolicy, Caption, Layout, Localization, Placement, Scene
 from etalage.errors import InvalidArgument, Violation
 from etalage.v1 import images_pb2 as pb
+from etalage.wishes import build_caption, build_layout, build_localization, build_scene
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-Mode = Literal["preserve", "restyle"]
+Mode = Literal["preserve", "restyle", "create"]
 Sampler = Literal["euler", "heun", "dpmpp_2m", "euler_ancestral", "lcm"]
 Sigmas = Literal["uniform", "karras"]
 ImageFormat = Literal["png", "webp", "jpeg"]
@@ -30,14 +32,16 @@ Arm = Literal["original", "generic", "personalized"]
 class Product:
     """A product that the server's feature store does not know.
 
-    `packshot` is an encoded image (PNG, WebP or JPEG): its bytes, or the path of its file. So is
-    `control_map`, if any: a map of the packshot for the model's ControlNet, such as its depth.
+    `packshot` is an encoded image (PNG, WebP, JPEG, TIFF or BMP): its bytes, or the path of its
+    file; mode "create" alone does without. So are `control_map`, a map of the packshot for the
+    model's ControlNet, and `mask`, white where the product is, if any.
     """
 
     title: str
-    packshot: bytes | str | os.PathLike[str]
+    packshot: bytes | str | os.PathLike[str] = b""
     attributes: Mapping[str, str] = field(default_factory=dict)
     control_map: bytes | str | os.PathLike[str] = b""
+    mask: bytes | str | os.PathLike[str] = b""
 
 
 class ImageOptions(TypedDict, total=False):
@@ -50,18 +54,28 @@ class ImageOptions(TypedDict, total=False):
     seed: int | None  # of the first image; image i uses seed + i; 0 is a seed
     sampler: Sampler | None
     num_images: int  # 1 to 8
-    mode: Mode  # keep the product's own pixels, or draw it anew
+    mode: Mode  # keep the product's own pixels, draw it anew, or make a new picture
     locale: str  # BCP 47 tag that chooses the language of the title
     format: ImageFormat | None
     quality: int | None  # of WebP and JPEG, 1 to 100
     longest_side: int | None  # in pixels, 32 to 2048
-    aspect_ratio: float | None  # width over height, 0.25 to 4; the nearest that the model makes
+    aspect_ratio: float | None  # width over height, 0.25 to 4; exactly these proportions
     deadline_policy: DeadlinePolicy | None
     arm: Arm | str | None  # forces an arm, for quality assurance
     model: str | None  # a model that the server has, such as "quality" or "fast"
     sigmas: Sigmas | None  # at which noise levels the sampler stops; left out: the model's own
     style: str  # a LoRA that the model has; empty: that of the shopper's interests, if any
     reuse: bool  # let the server skip forward passes whose prediction would hardly change
+    scene: Scene | None  # what surrounds the product; left out: the shopper's taste
+    diversity: float | None  # how far the images may lie apart in look, 0 to 1
+    localization: Localization | None  # for which market and day
+    caption: Caption | None  # what is written over the picture
+    placement: Placement | None  # where it is shown: proportions and safe areas
+    layout: Layout | None  # elements to be placed exactly so, as a result gave them
+    brand_kit: str  # colours, fonts and logo that the server has under that name
+    max_tries: int | None  # for an image that fails verification, 1 to 5
+    explain: bool  # say which inputs moved the image
+    cache_policy: CachePolicy | None  # whether an earlier image may be the answer
     request_id: str  # makes a repeat harmless, and can be cancelled; made up where left out
 
 
@@ -85,7 +99,7 @@ def build_stream_request(
     product: str | Product, preview_side: int, **options: Unpack[ImageOptions]
 ) -> pb.StreamImageRequest:
     request = pb.StreamImageRequest(image=build_image_request(product, **options))
-    _put([(request, "preview_side", preview_side)])
+    put([(request, "preview_side", preview_side)])
     return request
 
 
@@ -101,22 +115,31 @@ def build_slate_request(
     return pb.GenerateSlateRequest(product_ids=products, template=template, request_id=request_id)
 
 
+def build_explain_request(
+    product: str | Product, map_side: int | None, **options: Unpack[ImageOptions]
+) -> pb.ExplainImageRequest:
+    request = pb.ExplainImageRequest(image=build_image_request(product, **options))
+    put([(request, "map_side", map_side)])
+    return request
+
+
 def build_cancel_request(request_id: str) -> pb.CancelImageRequest:
     request = pb.CancelImageRequest()
-    _put([(request, "request_id", request_id)])
+    put([(request, "request_id", request_id)])
     return request
 
 
 def _inline(product: Product) -> pb.InlineProduct:
     return pb.InlineProduct(
         title=product.title,
-        packshot=_read(product.packshot),
+        packshot=read_picture(product.packshot),
         attributes=product.attributes,
-        control_map=_read(product.control_map),
+        control_map=read_picture(product.control_map),
+        mask=read_picture(product.mask),
     )
 
 
-def _read(picture: bytes | str | os.PathLike[str]) -> bytes:
+def read_picture(picture: bytes | str | os.PathLike[str]) -> bytes:
     return picture if isinstance(picture, bytes) else Path(picture).read_bytes()
 
 
@@ -142,9 +165,19 @@ def _fill(
     sigmas: str | None = None,
     style: str = "",
     reuse: bool = False,
+    scene: Scene | None = None,
+    diversity: float | None = None,
+    localization: Localization | None = None,
+    caption: Caption | None = None,
+    placement: str | None = None,
+    layout: Layout | None = None,
+    brand_kit: str = "",
+    max_tries: int | None = None,
+    explain: bool = False,
+    cache_policy: str | None = None,
     request_id: str = "",
 ) -> None:
-    _put(
+    put(
         [
             (request, "request_id", request_id),
             (request, "user_id", user),
@@ -166,17 +199,33 @@ def _fill(
             (request, "sigmas", sigmas),
             (request, "style", style),
             (request, "reuse_predictions", reuse),
+            (request, "diversity", diversity),
+            (request, "placement", placement),
+            (request, "brand_kit", brand_kit),
+            (request, "max_tries", max_tries),
+            (request, "explain", explain),
+            (request, "cache_policy", cache_policy),
+            (request, "scene", scene and (build_scene, scene)),
+            (request, "localization", localization and (build_localization, localization)),
+            (request, "caption", caption and (build_caption, caption)),
+            (request, "layout", layout and (build_layout, layout)),
         ]
     )
 
 
-def _put(fields: Sequence[tuple[Any, str, Any]]) -> None:
+def put(fields: Sequence[tuple[Any, str, Any]]) -> None:
     violations = []
     for message, name, value in fields:
         if value is None:
             continue
         try:
-            setattr(message, name, _encode(message, name, value))
+            if isinstance(value, tuple):
+                build, part = value
+                getattr(message, name).CopyFrom(build(part))
+            elif isinstance(value, list):
+                getattr(message, name).extend(_encode(message, name, each) for each in value)
+            else:
+                setattr(message, name, _encode(message, name, value))
         except (TypeError, ValueError) as error:
             violations.append(Violation(name, str(error)))
     if violations:

@@ -7,18 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from etalage.creatives import Explanation, Fidelity, Layout, Try
 from etalage.errors import EtalageError
 
 
 @dataclass(frozen=True)
 class Image:
-    """One encoded image; asking again with `seed` gives it again."""
+    """One encoded image; asking again with `seed` gives it again.
+
+    `look` is what a scene or diversity chose. Where no try was good enough, it `is_original`.
+    `layout` is what was set over it, where anything was.
+    """
 
     data: bytes = field(repr=False)
     mime_type: str
     width: int
     height: int
     seed: int
+    fidelity: Fidelity | None = None
+    look: tuple[str, ...] = ()
+    is_original: bool = False
+    layout: Layout | None = None
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the encoded file, making folders on the way as needed."""
@@ -60,7 +69,8 @@ class Result:
     for the deadline: "none", "fewer_steps", "nearest_taste" (an earlier image, for the taste most
     like this one) or "original". `num_forward_rows` were spent on these images, and
     `num_shared_steps` taken over from others that walked the same way. `warnings` say what to know
-    of how the request was read; `style` is the one that took part, empty for none.
+    of how the request was read; `style` is the one that took part, empty for none. `tries` are
+    images that failed verification, `title_language` is that of the title that took part.
     """
 
     images: tuple[Image, ...]
@@ -77,6 +87,9 @@ class Result:
     num_shared_steps: int = 0
     warnings: tuple[str, ...] = ()
     style: str = ""
+    tries: tuple[Try, ...] = ()
+    explanation: Explanation | None = None
+    title_language: str = ""
 
     @property
     def image(self) -> Image:
@@ -114,6 +127,16 @@ class SlateItem:
         if self.result is None:
             raise self.error or EtalageError(f"no result for {self.product_id!r}")
         return self.result
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `explain` gives back: why, and whether the shopper took part in which arm."""
+
+    explanation: Explanation
+    personalization: Personalization
+    arm: str
+    model: ModelInfo | None
 
 
 @dataclass(frozen=True)
