@@ -182,6 +182,7 @@ class Waiting:
     num_ticks_left: int
     submitted_s: float
     deadline_s: float | None
+    is_background: bool = False
 
 
 def measure_decisions(
