@@ -10,6 +10,7 @@ from server.commands.serve import StartFailed
 from server.configuration import Configuration, CreativesSlice
 from server.core import ImageRequest
 from server.creative import Caption, Kind
+from server.imaging import captions, painting
 from server.imaging.layout import arrange
 from server.imaging.painting import paint
 from server.imaging.text import fonts
@@ -20,12 +21,17 @@ THAI = "NotoSansThai-Bold.ttf"
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The only fonts that there are, beside one of Latin letters: nothing that is the system's."""
+    """The only fonts that there are, beside one of Latin letters: nothing that is the system's.
+
+    What is chosen among them is remembered by a `Fonts` of its own, not by that of later tests.
+    """
     folder = tmp_path / "fonts"
     folder.mkdir()
     shutil.copy(fonts.SHIPPED / THAI, folder)
     latin = fonts.Font(fonts.SHIPPED / "NotoSans-Bold.ttf")
     monkeypatch.setattr(fonts, "load_shipped", lambda: (latin,))
+    for module in (captions, painting):
+        monkeypatch.setattr(module, "SHIPPED_FONTS", fonts.Fonts())
     load_found = fonts.load_found
     monkeypatch.setattr(
         fonts, "load_found", lambda folders: () if folders == fonts.SYSTEM else load_found(folders)
