@@ -7,7 +7,6 @@ from diffusion.composition import place, place_in
 from server.core import Mode
 from server.imaging.compose import compose
 from server.imaging.layers import widen
-from server.imaging.surroundings import fill
 
 
 def draw_cutout(side=100, seed=0):
@@ -78,47 +77,6 @@ def test_restyle_is_the_generated_picture():
     assert compose(generated, draw_cutout(), 300, Mode.RESTYLE).shape == (300, 300, 3)
 
 
-@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (12, 200, 77)])
-@pytest.mark.parametrize("share", [0.1, 0.6, 0.95])
-def test_a_hole_in_plain_surroundings_is_filled_with_their_colour(colour, share):
-    rng = np.random.default_rng(0)
-    hole = rng.random((64, 64)) < share
-    pixels = plain(colour, 64)
-    pixels[hole] = rng.integers(0, 256, (hole.sum(), 3))
-    assert np.array_equal(fill(pixels, hole), plain(colour, 64))
-
-
-def test_only_the_hole_is_filled():
-    pixels, hole = draw_generated(32), np.zeros((32, 32), bool)
-    assert np.array_equal(fill(pixels, hole), pixels)
-    hole[10:20, 5:25] = True
-    filled = fill(pixels, hole)
-    assert np.array_equal(filled[~hole], pixels[~hole])
-
-
-def test_a_hole_between_two_colours_is_filled_with_the_nearer_one():
-    pixels = plain((0, 0, 0), 64)
-    pixels[:, 32:] = 200
-    hole = np.zeros((64, 64), bool)
-    hole[24:40, 8:56] = True
-    filled = fill(pixels, hole).astype(int)[32, :, 0]
-    assert filled[10] < 60 and filled[53] > 140
-    assert filled.min() >= 0 and filled.max() <= 200
-
-
-def test_what_the_hole_holds_does_not_shine_through():
-    pixels, hole = plain((100, 100, 100), 32), np.zeros((32, 32), bool)
-    hole[8:24, 8:24] = True
-    other = pixels.copy()
-    other[hole] = 255
-    assert np.array_equal(fill(pixels, hole), fill(other, hole))
-
-
-def test_a_hole_that_is_everything_is_filled_without_numbers_that_are_none():
-    filled = fill(draw_generated(16), np.ones((16, 16), bool))
-    assert filled.shape == (16, 16, 3) and filled.dtype == np.uint8
-
-
 def test_the_rim_is_widened_all_around():
     alpha = np.zeros((128, 128), np.float32)
     alpha[64, 64] = 1
@@ -141,12 +99,3 @@ def test_in_a_picture_of_other_proportions_the_product_stands_in_the_middle(size
     drawn = compose(generated, cutout, 2 * max(size), Mode.RESTYLE)
     far = np.abs(creative.astype(int) - drawn).max(axis=(1, 2))
     assert far[0] == far[-1] == 0 or height == min(size), "beyond the square nothing changes"
-
-
-@pytest.mark.parametrize("side", [24, 72, 100])
-def test_a_hole_is_filled_in_squares_of_any_side(side):
-    generated = plain((10, 200, 30), side)
-    hole = np.zeros((side, side), bool)
-    hole[side // 3 :, side // 4 : -2] = True
-    generated[hole] = (255, 0, 255)
-    assert np.abs(fill(generated, hole).astype(int) - (10, 200, 30)).max() <= 1
