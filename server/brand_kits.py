@@ -20,11 +20,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 import resvg_py
-import yaml
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from diffusion.declarations import DeclarationInvalid
 from diffusion.looks import SceneWish
 from diffusion.palettes import PALETTES
 from server.imaging.colours import measure_distance
@@ -42,12 +42,8 @@ Corner = Literal["top_start", "top_end", "bottom_start", "bottom_end"]
 """`start` is where lines begin: the left, or the right in Arabic."""
 
 
-class BrandKitInvalid(ValueError):
+class BrandKitInvalid(DeclarationInvalid):
     """A kit that can't be used; says which file and which field."""
-
-    def __init__(self, path: Path | str, field: str, reason: str) -> None:
-        super().__init__(f"{path}: {field}: {reason}" if field else f"{path}: {reason}")
-        self.path, self.field, self.reason = str(path), field, reason
 
 
 class KitForbids(ValueError):
@@ -165,23 +161,14 @@ class BrandKit(_Part):
     def read(cls, path: Path, font_folders: tuple[Path, ...] = ()) -> BrandKit:
         """Raises BrandKitInvalid; fonts and logos are opened, so that no request finds them
         broken."""
-        try:
-            told = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise BrandKitInvalid(path, "", f"can't be read: {error}") from error
-        if not isinstance(told, dict):
-            raise BrandKitInvalid(path, "", "is no mapping of fields")
+        told = BrandKitInvalid.read(path)
         places = {"folder": path.parent.absolute(), "font_folders": font_folders}
         for field in places.keys() & told:
             raise BrandKitInvalid(path, field, "is no field")
         try:
             kit = cls.model_validate({**told, **places})
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise BrandKitInvalid(
-                path, field, f"{first['msg']} (given: {first['input']!r})"[:400]
-            ) from error
+            raise BrandKitInvalid.given(path, error) from error
         kit._open_files(path)
         return kit
 

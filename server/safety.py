@@ -16,6 +16,8 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from diffusion.declarations import find_fault
+
 SHIPPED = Path(__file__).with_name("denied_words.yaml")
 
 LETTERS = tuple(dict(zip("034571@$", f"oeast{one}as", strict=True)) for one in "il")
@@ -81,9 +83,8 @@ class DeniedWords:
             told = yaml.safe_load(path.read_text("utf-8"))
             return cls(TypeAdapter(dict[str, Category]).validate_python(told))
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise SafetyUnusable(f"{path}: {field}: {first['msg']}") from error
+            field, reason = find_fault(error)
+            raise SafetyUnusable(f"{path}: {field}: {reason}") from error
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise SafetyUnusable(f"{path}: can't be read: {error}") from error
 

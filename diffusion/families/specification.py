@@ -18,7 +18,6 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -29,6 +28,7 @@ from pydantic import (
     model_validator,
 )
 
+from diffusion.declarations import DeclarationInvalid
 from diffusion.families.scene_words import PALETTE_WORDS, SEASON_WORDS, SETTING_WORDS
 
 FamilyName = Literal["sd15", "sdxl", "sd3", "flux", "z_image", "qwen_image", "kandinsky22"]
@@ -38,12 +38,8 @@ Size = tuple[int, int]
 """Width and height in pixels."""
 
 
-class SpecificationInvalid(ValueError):
+class SpecificationInvalid(DeclarationInvalid):
     """A specification that can't be served; says which file and which field."""
-
-    def __init__(self, path: Path | str, field: str, reason: str) -> None:
-        super().__init__(f"{path}: {field}: {reason}" if field else f"{path}: {reason}")
-        self.path, self.field, self.reason = str(path), field, reason
 
 
 class _Part(BaseModel):
@@ -281,19 +277,10 @@ class ModelSpecification(_Part):
     @classmethod
     def read(cls, path: Path) -> ModelSpecification:
         """Raises SpecificationInvalid."""
-        try:
-            told = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise SpecificationInvalid(path, "", f"can't be read: {error}") from error
-        if not isinstance(told, dict):
-            raise SpecificationInvalid(path, "", "is no mapping of fields")
+        told = SpecificationInvalid.read(path)
         if "folder" in told:
             raise SpecificationInvalid(path, "folder", "is no field")
         try:
             return cls.model_validate({**told, "folder": path.parent.absolute()})
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise SpecificationInvalid(
-                path, field, f"{first['msg']} (given: {first['input']!r})"[:400]
-            ) from error
+            raise SpecificationInvalid.given(path, error) from error

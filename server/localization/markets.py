@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from diffusion.declarations import DeclarationInvalid, find_fault
 from diffusion.palettes import PALETTES
 from diffusion.scenery import SETTINGS, Season
 from server.localization.locales import known_regions
@@ -24,12 +24,8 @@ Hemisphere = Literal["north", "south", "none"]
 MONTHS: tuple[Season, ...] = ("winter", "spring", "summer", "autumn")
 
 
-class MarketsInvalid(ValueError):
+class MarketsInvalid(DeclarationInvalid):
     """A file that can't be used; says which one and which field."""
-
-    def __init__(self, path: Path, field: str, reason: str) -> None:
-        super().__init__(f"{path}: {field}: {reason}" if field else f"{path}: {reason}")
-        self.path, self.field, self.reason = str(path), field, reason
 
 
 class _Part(BaseModel):
@@ -223,23 +219,13 @@ class Markets(_Part):
         origin: dict[str, Path] = {}
         for name in FILES:
             path = folder / name if folder and (folder / name).exists() else SHIPPED / name
-            part = _load(path)
+            part = MarketsInvalid.read(path)
             told |= part
             origin |= dict.fromkeys(part, path)
         try:
             return cls.model_validate(told)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            path = origin.get(str(first["loc"][0]) if first["loc"] else "", folder or SHIPPED)
-            raise MarketsInvalid(path, field, first["msg"]) from error
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        told = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise MarketsInvalid(path, "", f"can't be read: {error}") from error
-    if not isinstance(told, dict):
-        raise MarketsInvalid(path, "", "is no mapping of fields")
-    return told
+            field, reason = find_fault(error)
+            part_of = str(next(iter(error.errors()[0]["loc"]), ""))
+            path = origin.get(part_of, folder or SHIPPED)
+            raise MarketsInvalid(path, field, reason) from error
