@@ -20,12 +20,11 @@ from diffusion.training.loop import CPU, Schedule, fit
 from diffusion.training.packshots import Packshots
 from diffusion.unet import UNet
 
-SIDE = 64
-ESTIMATOR_SIDE = 96
+SIDE = 96
 ROOM = 16
 """Damage is done to a larger piece: a blur knows what is beside."""
 
-END_SHARE = 0.7
+END_SHARE = 0.85
 """Of the rows that are shown at t = 1, where every restoration begins; the others come after."""
 
 LATEST = 0.3
@@ -80,11 +79,12 @@ def train_restorer(
     batch: int,
     device: torch.device = CPU,
     side: int = SIDE,
+    start: UNet | None = None,
     **network_settings: Any,
 ) -> UNet:
     """The logarithm of each row's squared error, that is its PSNR: with errors themselves, rows
-    full of noise would be heard alone. Returns the network in float32."""
-    network: UNet = UNet(NUM_CHANNELS, 3, num_facts=NUM_FACTS, **network_settings)
+    full of noise would be heard alone. Goes on from `start`; returns the network in float32."""
+    network: UNet = start or UNet(NUM_CHANNELS, 3, num_facts=NUM_FACTS, **network_settings)
     network.to(device, memory_format=torch.channels_last)
 
     def loss(model: UNet, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -109,7 +109,7 @@ def train_estimator(
     folder: Path,
     batch: int,
     device: torch.device = CPU,
-    side: int = ESTIMATOR_SIDE,
+    side: int = SIDE,
     **network_settings: Any,
 ) -> LevelEstimator:
     """Cross-entropy with each level told by the two places that it lies between."""
