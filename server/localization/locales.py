@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -9,8 +10,11 @@ from babel import Locale, UnknownLocaleError
 from babel.core import get_global, parse_locale
 
 UNKNOWN = "und"
-# CLDR's supplemental data has the first as an alias of the second; Babel leaves it out.
-ALIASES = {"no": "nb", "iw": "he", "in": "id", "ji": "yi", "tl": "fil", "mo": "ro", "sh": "sr-Latn"}
+# CLDR's supplemental data has the first as an alias of the second; Babel leaves some of them out.
+ALIASES = {"no": "nb", "in": "id", "ji": "yi", "cmn": "zh", "zh-min-nan": "nan"}
+# Registered before there were such codes (RFC 5646, section 2.2.8).
+ALIASES |= {f"i-{code}": code for code in ("ami", "bnn", "hak", "pwn", "tao", "tay", "tsu")}
+ALIASES |= {"i-klingon": "tlh", "i-lux": "lb", "i-navajo": "nv"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +32,30 @@ class Tag:
 def read_tag(tag: str) -> Tag:
     """The tag as it was written, with aliases resolved; `und` where it is no BCP 47 tag.
 
-    Variants and extensions are left out: no title and no custom depends on them here.
+    Variants, extensions and private use are left out: no title and no custom depends on them here.
+    A language that is written as an extension of another stands for itself (RFC 5646, section 4.5).
     """
-    try:
-        language, region, script, *_ = parse_locale(tag.replace("_", "-").split("-u-")[0], sep="-")
-    except ValueError:
-        return Tag(UNKNOWN)
-    other, _, other_script = ALIASES.get(language.lower(), language.lower()).partition("-")
-    return Tag(other, script or other_script, region or "")
+    parts = _resolve(tag.replace("_", "-")).split("-")
+    private = next((place for place, part in enumerate(parts) if len(part) == 1), len(parts))
+    parts = parts[:private]
+    if len(parts) > 1 and len(parts[1]) == 3 and parts[1].isalpha():
+        parts = [*_resolve(parts[1]).split("-"), *(part for part in parts[2:] if len(part) != 3)]
+    while parts:
+        with suppress(ValueError):
+            language, region, script, *_ = parse_locale("-".join(parts), sep="-")
+            other, _, other_script = _resolve(language).partition("-")
+            return Tag(other, script or other_script, region or "")
+        parts.pop()
+    return Tag(UNKNOWN)
+
+
+def _resolve(tag: str) -> str:
+    """What an old tag is called now, in lower case where it is a language alone."""
+    name = tag.lower()
+    if found := ALIASES.get(name):
+        return found
+    newer = get_global("language_aliases").get(name)
+    return str(newer).replace("_", "-") if newer else (name if "-" not in name else tag)
 
 
 @lru_cache(maxsize=4096)

@@ -86,12 +86,12 @@ def localize(scene: SceneWish, occasion: Occasion, localization: Localization) -
     warnings = _find_conflicts(scene, occasion)
     avoided_palettes = occasion.avoided_palettes - {scene.palette}
     avoided_settings = occasion.avoided_settings - {scene.setting}
-    words = [word for word in occasion.avoided if word.casefold() not in scene.brief.casefold()]
+    words = (word for word in occasion.avoided if word.casefold() not in scene.brief.casefold())
     scene = replace(
         scene,
         avoided_palettes=scene.avoided_palettes | avoided_palettes,
         avoided_settings=scene.avoided_settings | avoided_settings,
-        avoided=", ".join(filter(None, (scene.avoided, *words))),
+        kept_out=(*scene.kept_out, *words),
     )
     if localization.occasion:
         scene = _fill(scene, occasion)

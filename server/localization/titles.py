@@ -37,10 +37,10 @@ def choose_title(titles: Mapping[str, str], locale: str) -> Title:
     for relative in (locale, RELATIVES.get(complete(locale).language, "")):
         if relative and (found := _find_nearest(known.values(), relative)):
             return Title(titles[found], found)
-    for candidate in (DEFAULT_LANGUAGE, *sorted(known)):
-        if candidate in known:
-            return Title(titles[known[candidate]], known[candidate], is_fallback=True)
-    raise KeyError("a product without titles")
+    if not known:
+        raise KeyError("a product without titles")
+    found = _find_nearest(known.values(), DEFAULT_LANGUAGE) or known[min(known)]
+    return Title(titles[found], found, is_fallback=True)
 
 
 def _find_nearest(tags: Iterable[str], locale: str) -> str | None:

@@ -55,6 +55,28 @@ def test_without_english_there_is_whatever_there_is():
     assert choose("ar", "th", "fr").language == "fr"
 
 
+@pytest.mark.parametrize(
+    ("locale", "language"),
+    [
+        ("de-x-formal", "de"),
+        ("de-t-en", "de"),
+        ("de-CH-1901", "de"),
+        ("es-MX-x-kind", "es-mx"),
+        ("zh-cmn-Hans-CN", "zh"),
+        ("zh-yue-HK", "zh-hant"),
+        ("en-a-bbb-x-a", "en"),
+    ],
+)
+def test_what_is_not_of_a_language_is_left_out_from_the_right(locale, language):
+    title = choose(locale)
+    assert title.language == language and not title.is_fallback
+
+
+def test_any_english_is_nearer_than_another_language():
+    title = choose("ar", "de", "en-GB")
+    assert title.language == "en-GB" and title.is_fallback
+
+
 def test_a_script_of_the_language_is_preferred_to_another():
     assert choose("sr-Latn", "sr", "sr-Latn", "en").language == "sr-Latn"
     assert choose("sh", "sr", "sr-Latn", "en").language == "sr-Latn"
