@@ -14,8 +14,8 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from etalage.v1 import enhancement_pb2_grpc, images_pb2_grpc
 from etalage.v1 import images_pb2 as pb
-from etalage.v1 import images_pb2_grpc
 
 Answer = Callable[[Any, grpc.ServicerContext], Any]
 
@@ -26,7 +26,9 @@ PIXEL = bytes.fromhex(
 
 
 @dataclass
-class ScriptedService(images_pb2_grpc.ImageServiceServicer):
+class ScriptedService(
+    images_pb2_grpc.ImageServiceServicer, enhancement_pb2_grpc.EnhancementServiceServicer
+):
     """Keeps every request and gives the answers of the script in turn, the last one for ever."""
 
     answers: list[Answer]
@@ -50,6 +52,9 @@ class ScriptedService(images_pb2_grpc.ImageServiceServicer):
     def CancelImage(self, request, context):
         return self._answer(request, context)
 
+    def EnhanceImage(self, request, context):
+        return self._answer(request, context)
+
     def _answer(self, request, context):
         self.requests.append(request)
         answer = self.answers[min(len(self.requests), len(self.answers)) - 1]
@@ -63,6 +68,7 @@ def serve(
     service = ScriptedService(list(answers))
     server = grpc.server(futures.ThreadPoolExecutor(8))
     images_pb2_grpc.add_ImageServiceServicer_to_server(service, server)
+    enhancement_pb2_grpc.add_EnhancementServiceServicer_to_server(service, server)
     if credentials is None:
         port = server.add_insecure_port("127.0.0.1:0")
     else:

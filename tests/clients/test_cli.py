@@ -10,6 +10,7 @@ import grpc
 import pytest
 from google.rpc import code_pb2
 
+from etalage.v1 import enhancement_pb2
 from etalage.v1 import images_pb2 as pb
 from tests.clients.scripted import (
     INVALID,
@@ -108,6 +109,79 @@ def test_a_product_of_ones_own(tmp_path):
                    "-o", tmp_path / "out.png", "--server", server)  # fmt: skip
     assert done.returncode == 0
     assert service.requests[0].inline_product == pb.InlineProduct(title="red shoe", packshot=PIXEL)
+
+
+def test_a_product_of_ones_own_may_bring_a_mask(tmp_path):
+    (tmp_path / "shoe.png").write_bytes(PIXEL)
+    (tmp_path / "mask.png").write_bytes(PIXEL + b"mask")
+    with serve(succeed) as (server, service):
+        done = run("generate", "--product", "Shoe", "--packshot", tmp_path / "shoe.png",
+                   "--mask", tmp_path / "mask.png", "-o", tmp_path / "a.png",
+                   "--server", server)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    inline = service.requests[0].inline_product
+    assert (inline.packshot, inline.mask) == (PIXEL, PIXEL + b"mask")
+
+
+def test_explain_tells_shares_and_keeps_the_map(tmp_path):
+    influence = pb.Influence(input="profile", description="mint, table", share=0.75, change=3.5)
+    told = pb.Explanation(text="Mostly you.", influences=[influence], shopper_map=image_of())
+    with serve(lambda request, context: pb.ExplainImageResponse(explanation=told)) as (
+        server,
+        service,
+    ):
+        done = run("explain", "--product", "shoe", "--user", "u1", "--map", tmp_path / "map.png",
+                   "--server", server)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    said = "Mostly you.\n +75.0%    3.50/255  profile: mint, table\n"
+    assert done.stdout == said
+    assert (tmp_path / "map.png").read_bytes() == PIXEL
+    assert service.requests[0].image.user_id == "u1"
+
+
+def _repaired(request, context):
+    found = enhancement_pb2.EnhanceImageResponse.Finding(
+        defect=enhancement_pb2.DEFECT_NOISE,
+        score_before=0.8,
+        score_after=0.1,
+        is_found=True,
+        measured="noise of 20 codes",
+    )
+    return enhancement_pb2.EnhanceImageResponse(
+        image=None if request.diagnose_only else image_of(),
+        findings=[found],
+        repairs=[enhancement_pb2.REPAIR_RESTORE],
+        difference=image_of(),
+        warnings=["upscale: not done"],
+    )
+
+
+def test_enhance_tells_what_was_wrong_and_done_and_writes_as_the_name_says(tmp_path):
+    (tmp_path / "mug.png").write_bytes(PIXEL)
+    with serve(_repaired) as (server, service):
+        done = run("enhance", "--packshot", tmp_path / "mug.png", "-o", tmp_path / "mug.webp",
+                   "--difference", tmp_path / "changed.png", "--repairs", "restore", "upscale",
+                   "--steps", "2", "--upscale-factor", "3", "--quality", "80",
+                   "--server", server)  # fmt: skip
+    assert done.returncode == 0
+    first, last = done.stdout.splitlines()
+    assert first.startswith("! noise") and "0.80 -> 0.10  noise of 20 codes" in first
+    assert last == f"{tmp_path / 'mug.webp'}: restore"
+    assert done.stderr == "etalage: upscale: not done\n"
+    assert (tmp_path / "mug.webp").read_bytes() == PIXEL
+    assert (tmp_path / "changed.png").read_bytes() == PIXEL
+    sent = service.requests[0]
+    assert (sent.image, sent.steps, sent.upscale_factor) == (PIXEL, 2, 3)
+    assert (sent.output.format, sent.output.quality) == (pb.IMAGE_FORMAT_WEBP, 80)
+    assert list(sent.repairs) == [enhancement_pb2.REPAIR_RESTORE, enhancement_pb2.REPAIR_UPSCALE]
+
+
+def test_without_an_output_enhance_only_diagnoses():
+    with serve(_repaired) as (server, service):
+        done = run("enhance", "--product", "shoe", "--server", server)
+    assert done.returncode == 0 and done.stdout.startswith("! noise")
+    assert service.requests[0].diagnose_only and service.requests[0].product_id == "shoe"
+    assert not service.requests[0].output.format
 
 
 def _news(request, context):

@@ -112,16 +112,27 @@ def test_a_layout_comes_back_as_it_went(face):
 
 def test_an_image_says_how_true_it_is_to_its_product(face):
     image = image_of()
-    image.fidelity.CopyFrom(pb.Fidelity(max_difference=0, growth_percent=1.5, sharpness=9))
+    told = pb.Fidelity(
+        max_difference=0, growth_percent=1.5, sharpness=9, mask_source=pb.MASK_SOURCE_PLAIN_GROUND
+    )
+    image.fidelity.CopyFrom(told)
     image.look.extend(["mint", "outdoor"])
     tries = [pb.Try(seed=3, reasons=["blank"])]
     reply = result_of(images=[image, image_of()], tries=tries, title_language="pt")
     with serve(lambda *_: reply) as (server, _):
         result = face.generate(server, "kite")
-    assert result.image.fidelity == Fidelity(0, 1.5, 0.0, 9.0)
+    assert result.image.fidelity == Fidelity(0, 1.5, 0.0, 9.0, "plain_ground")
     assert result.image.look == ("mint", "outdoor") and not result.image.is_original
     assert result.images[1].fidelity is None and result.image.layout is None
     assert result.tries == (Try(3, ("blank",)),) and result.title_language == "pt"
+
+
+def test_an_older_server_does_not_say_what_told_the_mask(face):
+    image = image_of()
+    image.fidelity.CopyFrom(pb.Fidelity(mask_uncertainty=0.5))
+    with serve(lambda *_: result_of(images=[image])) as (server, _):
+        fidelity = face.generate(server, "kite").image.fidelity
+    assert (fidelity.mask_uncertainty, fidelity.mask_source) == (0.5, "")
 
 
 def test_an_explanation_says_which_input_moved_how_much(face):

@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 
 from etalage.channels import ConnectionOptions
 from etalage.cli_batches import add_batches
-from etalage.cli_options import add_connection, add_image, read_options
+from etalage.cli_options import add_connection, add_image, read_options, read_repairs
 from etalage.client import Client
 from etalage.enhancement import Repair
 from etalage.errors import (
@@ -23,7 +23,7 @@ from etalage.errors import (
     PermissionDenied,
     Unavailable,
 )
-from etalage.requests import Product
+from etalage.requests import ImageFormat, Product
 from etalage.results import Image, Progress, Result, SlateItem
 
 EXIT_CODES: Mapping[type[EtalageError], int] = {
@@ -128,6 +128,10 @@ def _add_enhance(verbs: Any) -> None:
     add("--difference", metavar="FILE", help="where it changed, as a PNG to write")
     add("--repairs", nargs="+", default=(), choices=get_args(Repair), help="what may be done")
     add("--mask", metavar="FILE", type=Path, help="white where it must be painted anew")
+    add("--steps", type=int, help="of the restoration, 1 to 20 (default: the server's)")
+    add("--upscale-factor", type=int, help="of the repair upscale, 2 to 4 (default: 2)")
+    add("--format", choices=get_args(ImageFormat), help="(default: by the name of the output)")
+    add("--quality", type=int, help="of WebP and JPEG, 1 to 100")
     add_connection(parser)
 
 
@@ -141,14 +145,20 @@ def _add_cancel(verbs: Any) -> None:
 
 def _add_product(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--product", required=True, help="its id, or its title with --packshot")
-    parser.add_argument("--packshot", metavar="FILE", help="a picture of a product not in store")
+    _add_packshot(parser)
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="image to write")
     parser.add_argument("--num-images", type=int, default=1, help="1 to 8 (default: 1)")
 
 
+def _add_packshot(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--packshot", metavar="FILE", help="a picture of a product not in store")
+    add("--mask", metavar="FILE", default=b"", help="of the packshot: white where the product is")
+
+
 def _add_explained(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--product", required=True, help="its id, or its title with --packshot")
-    parser.add_argument("--packshot", metavar="FILE", help="a picture of a product not in store")
+    _add_packshot(parser)
     parser.add_argument("--map", metavar="FILE", help="where the shopper acted, as a PNG to write")
 
 
@@ -167,7 +177,7 @@ def _connect(arguments: argparse.Namespace) -> Client:
 def _product(arguments: argparse.Namespace) -> str | Product:
     if arguments.packshot is None:
         return cast(str, arguments.product)
-    return Product(title=arguments.product, packshot=arguments.packshot)
+    return Product(arguments.product, arguments.packshot, mask=arguments.mask)
 
 
 def _generate(client: Client, arguments: argparse.Namespace) -> int:
@@ -207,12 +217,8 @@ def _explain(client: Client, arguments: argparse.Namespace) -> int:
 
 
 def _enhance(client: Client, arguments: argparse.Namespace) -> int:
-    enhanced = client.enhance(
-        arguments.packshot or arguments.product,
-        repairs=arguments.repairs,
-        diagnose_only=arguments.output is None,
-        defect_mask=arguments.mask or b"",
-    )
+    source = arguments.packshot or arguments.product
+    enhanced = client.enhance(source, **read_repairs(arguments))
     for each in enhanced.findings:
         after = "" if each.score_after is None else f" -> {each.score_after:4.2f}"
         mark = "!" if each.is_found else " "

@@ -20,6 +20,7 @@ from etalage.creatives import (
     Season,
     Setting,
 )
+from etalage.enhancement import EnhanceOptions
 from etalage.requests import Arm, DeadlinePolicy, ImageFormat, ImageOptions, Mode, Sampler, Sigmas
 
 SUFFIX_TO_FORMAT = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
@@ -105,8 +106,7 @@ def read_options(arguments: argparse.Namespace) -> ImageOptions:
         name: getattr(arguments, name) for name in _OPTIONS if name in arguments
     }
     if "output" in arguments:
-        suffix = Path(arguments.output).suffix.lower()
-        options["format"] = options["format"] or SUFFIX_TO_FORMAT.get(suffix)
+        options["format"] = _choose_format(arguments)
     options["scene"] = Scene(
         arguments.palette,
         arguments.setting,
@@ -121,3 +121,15 @@ def read_options(arguments: argparse.Namespace) -> ImageOptions:
         arguments.title, arguments.price, arguments.former_price, arguments.badge
     )
     return cast(ImageOptions, options)
+
+
+def read_repairs(arguments: argparse.Namespace) -> EnhanceOptions:
+    names = "repairs", "steps", "upscale_factor", "quality"
+    options = {name: getattr(arguments, name) for name in names}
+    options |= {"diagnose_only": arguments.output is None, "defect_mask": arguments.mask or b""}
+    return cast(EnhanceOptions, options | {"format": _choose_format(arguments)})
+
+
+def _choose_format(arguments: argparse.Namespace) -> str | None:
+    suffix = Path(arguments.output or "").suffix.lower()
+    return arguments.format or SUFFIX_TO_FORMAT.get(suffix)
