@@ -3,7 +3,7 @@
 import pytest
 
 from server.core import Arm, ImageRequest
-from server.experiments import assign
+from server.experiments.assignment import assign
 
 DEFAULT = 0.5
 

@@ -1,0 +1,3 @@
+from server.demo.shop.program import main
+
+raise SystemExit(main())
