@@ -11,7 +11,7 @@ BENCHMARKS := features evaluation engine slate bulk creation restoration diagnos
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check stubs dataset train evaluate bench clean
+.PHONY: help setup demo ab-demo serve test check stubs dataset train evaluate bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ $(STAMP): pyproject.toml clients/python/pyproject.toml constraints.txt
 
 demo: setup  ## images of one product for different shoppers, from nothing to out/demo/
 	$(PY) -m server demo
+
+ab-demo: setup  ## a simulated shop tests personalized images; report in out/ab-demo/report.html
+	$(PY) -m server.demo.shop
 
 serve: setup  ## run the server in the foreground with the embedded defaults
 	$(PY) -m server serve

@@ -46,6 +46,7 @@ from server.bulk.record import IMAGES, Record
 from server.bulk.runner import Runner
 from server.bulk.store import Store
 from server.commands.building import build
+from server.commands.bulk import adapt
 from server.configuration import Configuration, FeaturesSlice
 from server.doors.request_file import RequestFile, explain
 from server.metrics import Metrics
@@ -130,7 +131,7 @@ async def measure_rate(report: Report, shop: Shop, bare: BareLoop, size: Size) -
     bare.images_per_s(rows[:best], best)
     loop, own = [], []
     metrics = Metrics()
-    async with build(configuration, metrics) as built:
+    async with build(adapt(configuration, "local"), metrics) as built:
         for turn in tqdm(range(size.turns), "images/s", leave=False):
             loop.append(bare.images_per_s(rows, best))
             store = Store(str(shop.folder / f"turn-{turn}"))
@@ -148,7 +149,7 @@ async def run_saturated(runner: Runner, store: Store, shop: Shop, turn: int, siz
     num_rows = size.counted + 2 * NUM_IN_FLIGHT
     path = shop.write(f"turn-{turn}", num_rows, turn * 1_000_000, steps=size.num_steps)
     store.make_folders(IMAGES, FOLDER)
-    journal = open_journal(store, "rows")
+    journal = open_journal(store)
     moments_s: list[float] = []
 
     def keep(records: Sequence[Record]) -> None:

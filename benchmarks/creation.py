@@ -9,13 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from benchmarks.creation_pictures import LONG, SEED, Answer, Question, Studio, find_distances
 from benchmarks.creation_sheet import draw_sheet
 from benchmarks.measurement import Better, Claim, Options, Report, parse_options
-from diffusion.evaluation.metrics import Figure, estimate_mean, estimate_rate
+from diffusion.evaluation.metrics import (
+    Figure,
+    estimate_difference,
+    estimate_mean,
+    estimate_rate,
+)
 from diffusion.image_model import Wish
 from diffusion.looks import AXES, SceneWish
 
@@ -127,10 +133,14 @@ class Measurement:
         yield from self._follow("brief", self.ask(scenes), expected)
 
     def measure_diversity(self) -> Iterator[Claim]:
-        """Eight images of one product for one shopper, seed by seed."""
+        """Eight images of one product for one shopper, seed by seed. Of nobody's images each has a
+        look of its own anyway, so that nothing is promised of the dial but that it costs nothing.
+        """
         products, shoppers = self.products[: self.size.curve], self.long[: self.size.curve]
         for task, who in (("preserve", shoppers), ("preserve", None), ("create", shoppers)):
             name = f"diversity.{task}.{'nobody' if who is None else 'shopper'}"
+            answers = []
+            apart: dict[str, list[float]] = {"pixels": [], "features": []}
             for diversity in DIVERSITIES:
                 wish = Wish(task, strength=STRENGTH, diversity=diversity)
                 questions = [
@@ -144,6 +154,17 @@ class Measurement:
                 yield claim(f"{at}.pixels", estimate_mean(colours), "ΔE, mean of pairs")
                 yield claim(f"{at}.features", estimate_mean(features), "mean of pairs")
                 yield from self._identify(at, answer)
+                answers.append(answer)
+                apart["pixels"].append(float(np.mean(colours)))
+                apart["features"].append(float(np.mean(features)))
+            for measure, means in apart.items():
+                wanted = None if who is None else len(means) - 1
+                yield claim(
+                    f"{name}.rises.{measure}", count_rises(means), "steps of the dial", wanted
+                )
+            found = [answer.shown_found for answer in (answers[0], answers[-1])]
+            lost = scale(estimate_difference(*found), 100)
+            yield claim(f"{name}.product_lost", lost, "points, by the whole dial", 2.0, "lower")
 
     def _follow(
         self,
@@ -161,6 +182,16 @@ class Measurement:
         for when, found in (("before", answer.raw_found), ("after", answer.shown_found)):
             figure = estimate_rate(found)
             yield claim(f"{name}.product_{when}_paste_back", figure, "recognised")
+
+
+def count_rises(means: Sequence[float]) -> Figure:
+    """How many are larger than the one before: of a dial that does nothing none is."""
+    rises = sum(after > before for before, after in pairwise(means))
+    return Figure(rises, rises, rises, len(means) - 1)
+
+
+def scale(figure: Figure, by: float) -> Figure:
+    return Figure(by * figure.value, by * figure.low, by * figure.high, figure.n)
 
 
 def avoid(axis: str, choice: str) -> SceneWish:

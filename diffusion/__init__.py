@@ -2,7 +2,7 @@
 
 palettes, shapes, props, scenery, scenes   what surroundings look like
 treatments, looks                          renderings of a packshot; all that tastes are about
-cutout, composition                        where the product is, and how it is put into a scene
+finding, cutout, composition               where the product is, and how it is put into a scene
 taste, taste_buckets                       clicks → a shopper's embedding; who is alike
 encoders, pretrained                       pictures and titles → one space
 autoencoder, transformer                   the networks of the embedded default

@@ -78,18 +78,26 @@ def resize(rgba: Pixels, width: int, height: int) -> Pixels:
     return np.asarray(image.resize((width, height), Image.Resampling.HAMMING).convert("RGBA"))
 
 
+def fit(
+    packshot: Pixels, side: int, placement: Placement = CENTRE
+) -> tuple[Pixels, tuple[int, int]]:
+    """A packshot [H, W, 4] as large as it is in a frame, and its upper left corner there."""
+    product = crop_to_product(packshot)
+    box = placement.size * side
+    scale = box / max(product.shape[:2])
+    height, width = (max(1, round(length * scale)) for length in product.shape[:2])
+    top = round(placement.ground * side) - height
+    left = round(placement.x * side - width / 2)
+    return resize(product, width, height), (left, top)
+
+
 def place(packshot: Pixels, side: int, placement: Placement = CENTRE) -> tuple[Pixels, Plane]:
     """Puts a packshot [H, W, 4] into an empty frame.
 
     Returns its straight (not premultiplied) rgb [side, side, 3] and its alpha [side, side].
     """
-    product = crop_to_product(packshot)
-    box = placement.size * side
-    scale = box / max(product.shape[:2])
-    height, width = (max(1, round(length * scale)) for length in product.shape[:2])
-    product = resize(product, width, height)
-    top = round(placement.ground * side) - height
-    left = round(placement.x * side - width / 2)
+    product, (left, top) = fit(packshot, side, placement)
+    height, width = product.shape[:2]
     canvas = np.zeros((side, side, 4), np.uint8)
     y0, x0 = max(top, 0), max(left, 0)
     y1, x1 = min(top + height, side), min(left + width, side)

@@ -1,35 +1,80 @@
-"""Finds the product in a merchant's picture.
+"""A product cut out, what told its mask, and how one is told from a plain ground."""
 
-An alpha channel says where the product is; without one, a plain border is taken for background.
-"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from diffusion.composition import Pixels
+from diffusion.composition import Pixels, Plane, as_share
 
-MAX_SIDE = 2048  # of the picture that is worked on: no creative shows more
 TOLERANCE = 14  # largest channel difference that still counts as the border's colour
 OPAQUE_FROM = 48  # a pixel at the edge that differs by more may be entirely product
 RIM = 2  # pixels beside the background that may be blended with it
 PLAIN_SHARE = 0.9  # of the border that must be of one colour
+MIN_SHARE = 0.005  # of the picture that a product covers
 
 Mask = NDArray[np.bool_]
 
 
-def cut_out(image: Image.Image) -> Pixels:
-    """An opened picture as RGBA uint8 [H, W, 4], transparent where the product is not.
+class MaskSource(Enum):
+    """What told where in a picture the product is."""
 
-    A picture with neither transparency nor a plain border comes back whole and opaque.
-    """
-    picture = image.convert("RGBA")
-    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
-    rgba = np.array(picture)
-    if rgba[..., 3].min() < 250:
-        return rgba
-    cut = cut_from_plain(rgba[..., :3])
-    return rgba if cut is None else cut
+    ALPHA = "alpha"
+    GIVEN = "given"
+    PLAIN_GROUND = "plain_ground"
+    MATTING = "matting"
+    WHOLE_PICTURE = "whole_picture"
+    """Nothing did: all of it is taken for the product."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matte:
+    """`alpha` float32 [H, W] in 0..1, and how much of it is undecided: 4 a (1 - a) summed over the
+    picture, as a share of the product's area (the sum of alpha, at least one pixel). 0 is a clean
+    cut; a soft edge of a few pixels gives some hundredths; above about 0.5 do not trust it."""
+
+    alpha: Plane
+    uncertainty: float
+
+    @classmethod
+    def of(cls, alpha: Plane) -> Matte:
+        undecided = float((4 * alpha * (1 - alpha)).sum(dtype=np.float64))
+        return cls(alpha, undecided / max(float(alpha.sum(dtype=np.float64)), 1.0))
+
+    def is_sure(self, max_uncertainty: float) -> bool:
+        """Whether there is something in it, and no more than that share of it is undecided."""
+        share = float((self.alpha > 0.5).mean())
+        return share > MIN_SHARE and self.uncertainty <= max_uncertainty
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Cutout:
+    """A product as RGBA uint8 [H, W, 4], what told its mask, and how much of that is undecided, as
+    in `Matte`; 1 where nothing told it. `found_in` [H, W, 3] is the picture in which a model found
+    it."""
+
+    pixels: Pixels
+    source: MaskSource
+    uncertainty: float
+    found_in: Pixels | None = None
+
+    @classmethod
+    def by_own(cls, pixels: Pixels, source: MaskSource) -> Cutout:
+        """By the alpha that the pixels have."""
+        return cls(pixels, source, Matte.of(as_share(pixels[..., 3])).uncertainty)
+
+    @property
+    def original(self) -> Pixels:
+        """The picture as its merchant shows it [H, W, 3 or 4]: what a model cut out is not that."""
+        return self.pixels if self.found_in is None else self.found_in
+
+    @property
+    def num_bytes(self) -> int:
+        return self.pixels.nbytes + (0 if self.found_in is None else self.found_in.nbytes)
 
 
 def cut_from_plain(rgb: Pixels) -> Pixels | None:
@@ -39,7 +84,7 @@ def cut_from_plain(rgb: Pixels) -> Pixels | None:
         return None
     difference = np.abs(rgb.astype(np.int16) - colour).max(axis=-1)
     outside = flood_from_border(difference <= TOLERANCE)
-    if outside.mean() > 0.995:  # nothing stands out: a plain picture is not a product
+    if outside.mean() > 1 - MIN_SHARE:  # nothing stands out: a plain picture is not a product
         return None
     opaque = np.full(rgb.shape[:2], 255, np.uint8)
     return soften(np.dstack((rgb, opaque)), colour, difference, outside)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
@@ -119,7 +120,8 @@ class EmbeddedModel(ABC):
         return buckets.steer(np.zeros_like(product.image_embedding), numbers)
 
     def _warn(self, choices: Choices, wish: Wish) -> tuple[str, ...]:
-        if self.rules.buckets is None and (wish.scene != ANYWHERE or wish.diversity > 0):
+        is_wished = replace(wish.scene, kept_out=()) != ANYWHERE or wish.diversity > 0
+        if self.rules.buckets is None and is_wished:
             return (f"{self.name} has no buckets of taste and can't be told palette or setting",)
         return choices.warnings
 

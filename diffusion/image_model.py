@@ -29,13 +29,15 @@ Pixels = NDArray[np.uint8]
 class ProductFacts:
     """A product as a catalogue has it: cut-out packshot uint8 [H, W, 4], title in the language of
     who asks, and its vectors [w] in the space of the feature store's encoders. `control` uint8
-    [H, W, 3] is a map of the packshot for a ControlNet, such as its depth."""
+    [H, W, 3] is a map of the packshot for a ControlNet, such as its depth. `attributes` are further
+    facts in words, which the title's vector knows as well."""
 
     cutout: Pixels | None
     title: str
     image_embedding: Vector
     title_embedding: Vector
     control: Pixels | None = None
+    attributes: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -20,31 +19,16 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion.checkpoint import CheckpointUnusable, digest_folder
-from diffusion.composition import as_share
+from diffusion.composition import Plane, as_share
+from diffusion.cutout import Matte
 from diffusion.encoders import to_pixels
 from diffusion.guided_filter import follow_edges
 from diffusion.model import UNREADABLE, load_network
 from diffusion.unet import UNet
 
 Pixels = NDArray[np.uint8]
-Plane = NDArray[np.float32]
 
 MATTING = Path(__file__).with_name("matting_net")
-
-
-@dataclass(frozen=True, slots=True)
-class Matte:
-    """`alpha` float32 [H, W] in 0..1, and how much of it is undecided: 4 a (1 - a) summed over the
-    picture, as a share of the product's area (the sum of alpha, at least one pixel). 0 is a clean
-    cut; a soft edge of a few pixels gives some hundredths; above about 0.5 do not trust it."""
-
-    alpha: Plane
-    uncertainty: float
-
-    @classmethod
-    def of(cls, alpha: Plane) -> Matte:
-        undecided = float((4 * alpha * (1 - alpha)).sum(dtype=np.float64))
-        return cls(alpha, undecided / max(float(alpha.sum(dtype=np.float64)), 1.0))
 
 
 class MattingModel(Protocol):

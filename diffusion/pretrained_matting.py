@@ -22,8 +22,8 @@ from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
 from diffusion.checkpoint import CheckpointUnusable
 from diffusion.composition import as_share
+from diffusion.cutout import Matte
 from diffusion.guided_filter import follow_edges
-from diffusion.matting import Matte
 
 Pixels = NDArray[np.uint8]
 

@@ -19,7 +19,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 RESTORER = Path(__file__).with_name("restorer")
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 NUM_CHANNELS = 7
 """That the network reads: the sample, the damaged picture and the mask of what is unknown."""
 
@@ -83,18 +84,15 @@ class Restorer:
         cls, folder: Path = RESTORER, device: str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Restorer:
         """Raises CheckpointUnusable."""
+        index = read_index(folder)
         try:
-            index = json.loads((folder / "model_index.json").read_text())
             network = load_network(UNet, folder / "network", dtype).to(device)
-            read = (network.config.in_channels, network.config.num_facts)
-            if read != (NUM_CHANNELS, NUM_FACTS):
-                raise ValueError(f"it reads {read[0]} channels and {read[1]} facts")
             estimator = load_network(LevelEstimator, folder / "estimator", torch.float32)
-            name, side, num_steps = (index[k] for k in ("_name_or_path", "side", "steps"))
             digest = digest_folder(folder)
-            return cls(network, estimator.to(device), name, digest, side, num_steps)
         except UNREADABLE as error:
             raise CheckpointUnusable(f"{folder} is no restorer: {error}") from error
+        name, side, num_steps = index["_name_or_path"], index["side"], index["steps"]
+        return cls(network, estimator.to(device), name, digest, side, num_steps)
 
     @property
     def device(self) -> torch.device:
@@ -206,6 +204,26 @@ def predict(
 def mix(clean: Tensor, damaged: Tensor, t: Tensor) -> Tensor:
     """x_t of rows at their own t [n]."""
     return torch.lerp(clean, damaged, per_row(t, clean))
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """What a restorer says of itself, without its weights. Raises CheckpointUnusable."""
+    try:
+        index = json.loads((folder / "model_index.json").read_text())
+        if not (isinstance(index, dict) and isinstance(index.get("_name_or_path"), str)):
+            raise ValueError("its model_index.json has no name")
+        for key in ("side", "steps"):
+            if not (isinstance(value := index.get(key), int) and value > 0):
+                raise ValueError(f"its model_index.json has {key}: {value!r}")
+        told = json.loads((folder / "network" / "config.json").read_text())
+        read = told["in_channels"], told["num_facts"]
+        if read != (NUM_CHANNELS, NUM_FACTS):
+            raise ValueError(f"it reads {read[0]} channels and {read[1]} facts")
+        for part in ("network", "estimator"):
+            (folder / part / WEIGHTS).stat()
+    except (*UNREADABLE, TypeError) as error:
+        raise CheckpointUnusable(f"{folder} is no restorer: {error}") from error
+    return index
 
 
 def save_index(folder: Path, name: str, side: int, num_steps: int) -> None:

@@ -15,6 +15,7 @@ In the order in which data meets the rooms:
     prepare          the embedded world, made once
     moments          where histories are looked at, and who is held out
     training_set     what was clicked next, and what was known before; offline_jobs: Feast's, faster
+    exposures        what was shown, and what came of it, as exported: for joins as of any moment
     online           reads, off the event loop; batching: many small ones as few large ones
     decoding         stored values -> records; records: what a read answers
     reader           a shopper and products for a request, within its time

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion.composition import Pixels
+from diffusion.finding import FindMatte
 from features.catalogue_rows import estimate_rows, find_catalogue, read_rows
 from features.coco import draw_mask
 from features.packshots import MAX_PIXELS, Mask, PackshotUnusable, open_packshot
@@ -55,10 +56,12 @@ class RowFlawed(ValueError):
 class Catalogue:
     """Iterate to get the products, each with its picture, cut out, as RGBA [H, W, 4].
 
-    `products` and `problems` fill on the way.
+    `products` and `problems` fill on the way. `find_matte` sees products before grounds that are
+    not plain; without it such a picture is taken whole.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, find_matte: FindMatte | None = None) -> None:
+        self._find_matte = find_matte
         self._files = find_catalogue(path)
         self.source = self._files[0].absolute()
         self.folder = self.source.parent
@@ -106,7 +109,7 @@ class Catalogue:
             reference = str(self.folder / reference)
         mask = _read_mask(row)
         try:
-            pixels = open_packshot(reference, mask)
+            pixels = open_packshot(reference, mask, self._find_matte)
         except PackshotUnusable as error:
             raise RowFlawed(str(error)) from error
         product = CatalogueProduct(

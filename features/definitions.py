@@ -15,6 +15,7 @@ from features.quiet_feast import (
     Field,
     FileSource,
     Float32,
+    Float64,
     Int64,
     PushSource,
     String,
@@ -26,10 +27,11 @@ DAY_S = 86_400.0
 PUSH_SOURCE = "recent_clicks"
 FINGERPRINT_TAG = "fingerprint"
 
-_FEAST_TYPES = {
+FEAST_TYPES = {
     "string": String,
     "bool": Bool,
     "int64": Int64,
+    "double": Float64,
     "list<item: string>": Array(String),
     "list<item: float>": Array(Float32),
 }
@@ -73,7 +75,7 @@ def _define_view(view: View, entity: Any, lifetime_s: float) -> Any:
         ttl=timedelta(seconds=lifetime_s),
         schema=[
             Field(name=view.key, dtype=String),
-            *(Field(name=name, dtype=_FEAST_TYPES[str(kind)]) for name, kind in view.columns),
+            *(Field(name=name, dtype=FEAST_TYPES[str(kind)]) for name, kind in view.columns),
         ],
         source=PushSource(name=PUSH_SOURCE, batch_source=files) if is_streamed else files,
     )

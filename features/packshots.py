@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffusion.composition import Pixels, place_on_white
-from diffusion.cutout import cut_out
+from diffusion.cutout import Cutout
+from diffusion.finding import FindMatte, cut_out
 from diffusion.pictures import PictureUnusable, as_alpha, open_picture
 
 MAX_PIXELS = 40_000_000
@@ -21,11 +22,20 @@ class PackshotUnusable(ValueError):
     """There is no picture there, or none that a product could be seen on."""
 
 
-def open_packshot(reference: str, mask: Mask | None = None) -> Pixels:
-    """The product as RGBA uint8 [H, W, 4] from a path or an fsspec URL.
+def open_packshot(
+    reference: str, mask: Mask | None = None, find_matte: FindMatte | None = None
+) -> Pixels:
+    """The product as RGBA uint8 [H, W, 4]; all else is as in `cut_packshot`."""
+    return cut_packshot(reference, mask, find_matte).pixels
+
+
+def cut_packshot(
+    reference: str, mask: Mask | None = None, find_matte: FindMatte | None = None
+) -> Cutout:
+    """The product of a picture at a path or an fsspec URL.
 
     A `mask` [H, W] of the picture's own size says where the product is; without one its alpha
-    channel or a plain border does. Raises PackshotUnusable.
+    channel does, a plain border or `find_matte`. Raises PackshotUnusable.
     """
     image = open_merchants_picture(read_packshot(reference))
     if mask is not None:
@@ -35,10 +45,10 @@ def open_packshot(reference: str, mask: Mask | None = None) -> Pixels:
                 f"{image.width} x {image.height}"
             )
         image = as_alpha(image, Image.fromarray(mask.astype(np.uint8) * 255))
-    rgba = cut_out(image)
-    if not (rgba[..., 3] > 8).any():
+    cutout = cut_out(image, find_matte, is_masked=mask is not None)
+    if not (cutout.pixels[..., 3] > 8).any():
         raise PackshotUnusable("nothing can be seen: every pixel is transparent")
-    return rgba
+    return cutout
 
 
 def read_packshot(reference: str) -> bytes:

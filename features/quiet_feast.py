@@ -50,7 +50,7 @@ with environment_kept():
     from feast.errors import FeastObjectNotFoundException
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import FloatList, StringList, Value
-    from feast.types import Array, Bool, Float32, Int64, String
+    from feast.types import Array, Bool, Float32, Float64, Int64, String
 
 assert prometheus_client.REGISTRY  # imported above for its order, before Feast
 
@@ -68,6 +68,7 @@ __all__ = [
     "Field",
     "FileSource",
     "Float32",
+    "Float64",
     "FloatList",
     "Int64",
     "PushSource",

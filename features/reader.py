@@ -194,8 +194,10 @@ class FeatureReader:
             return ProductUnknown(product_id)
         status = Status.INVALID if isinstance(found, Product) else found or Status.UNAVAILABLE
         self._observer.missing(PRODUCT_FEATURES.name, status.value)
-        why = why_none if status is Status.UNAVAILABLE else f"its row is {status.value}"
-        return self._kept.recall(product_id) or FeaturesUnavailable(product_id, why)
+        is_passing = status is Status.UNAVAILABLE
+        why = why_none if is_passing else f"its row is {status.value}"
+        kept = self._kept.recall(product_id)
+        return kept or FeaturesUnavailable(product_id, why, is_passing)
 
     def _refresh(self) -> None:
         """On a thread of its own: no request ever waits for the registry."""

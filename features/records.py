@@ -78,12 +78,14 @@ class ProductUnknown(LookupError):
 
 
 class FeaturesUnavailable(RuntimeError):
-    """The product could not be read in time, and was never read before."""
+    """The product could not be read in time, and was never read before; `is_passing` unless what
+    the store has of it is at fault."""
 
-    def __init__(self, product_id: str, reason: str) -> None:
+    def __init__(self, product_id: str, reason: str, is_passing: bool = True) -> None:
         super().__init__(f"features of product {product_id!r} are not available: {reason}")
         self.product_id = product_id
         self.reason = reason
+        self.is_passing = is_passing
 
 
 Products = dict[str, Product | ProductUnknown | FeaturesUnavailable]

@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_serve(verbs)
     _add_ingest(verbs)
     _add_bulk(verbs)
+    _add_report(verbs)
     _add_models(verbs)
     _add_demo(verbs)
     parsed, unknown = parser.parse_known_args(arguments)
@@ -79,7 +80,7 @@ def _add_ingest(verbs: Verbs) -> None:
     )
     text = "fail where any row had to be left out"
     parser.add_argument("--strict", action="store_true", help=text)
-    add_flags(parser, ("model", "features", "logging"))
+    add_flags(parser, ("model", "features", "enhancement", "logging"))
 
 
 def _ingest(configuration: Configuration, arguments: argparse.Namespace) -> int:
@@ -104,7 +105,8 @@ def _add_bulk(verbs: Verbs) -> None:
     parser.add_argument("--num-actors", type=_count, default=1, metavar="N", help=text)
     text = "requests under way at once (default: twice the largest of engine.buckets, by device)"
     parser.add_argument("--in-flight", type=_count, default=0, metavar="N", help=text)
-    add_flags(parser, ("engine", "model", "features", "creatives", "image_cache", "logging"))
+    slices = "engine", "model", "features", "creatives", "enhancement", "image_cache", "logging"
+    add_flags(parser, slices)
 
 
 def _bulk(configuration: Configuration, arguments: argparse.Namespace) -> int:
@@ -120,6 +122,20 @@ def _bulk(configuration: Configuration, arguments: argparse.Namespace) -> int:
         arguments.in_flight,
     )
     return bulk(configuration, build, options)
+
+
+def _add_report(verbs: Verbs) -> None:
+    parser = _add_verb(verbs, "report", "say what an experiment came to by now", _report)
+    parser.add_argument("--experiment", required=True, metavar="KEY", help="its key")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the page for people")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it as JSON")
+    add_flags(parser, ("experiments", "features"))
+
+
+def _report(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    from server.commands.report import report
+
+    return report(configuration, arguments.experiment, arguments.html, arguments.json)
 
 
 def _add_models(verbs: Verbs) -> None:

@@ -217,8 +217,8 @@ def apply_kit(scene: SceneWish, kit: BrandKit) -> SceneWish:
         others = frozenset(PALETTES) - set(kit.palettes.preferred)
         if not avoided | others >= PALETTES.keys():
             avoided |= others
-    words = (scene.avoided, *kit.denied_words)
-    return replace(scene, avoided_palettes=avoided, avoided=", ".join(filter(None, words)))
+    kept_out = (*scene.kept_out, *kit.denied_words)
+    return replace(scene, avoided_palettes=avoided, kept_out=kept_out)
 
 
 def draw_logo(path: Path) -> NDArray[np.uint8]:

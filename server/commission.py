@@ -6,9 +6,15 @@ from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
+from diffusion.composition import crop_to_product
+from diffusion.cutout import MaskSource
 from diffusion.image_model import ImageModel
 from server.core import ImageRequest, ModelCard
-from server.experiments import Assignment
+from server.creative import Kind
+from server.experiments.assignment import Assignment
 from server.image_cache.names import Circumstances, name_image
 from server.image_cache.tastes import quantize_taste
 from server.imaging.frame import Frame, find_size
@@ -17,6 +23,8 @@ from server.personalization import Taste
 from server.products import PreparedProduct
 from server.rows import Defaults, choose_seeds, choose_style, point
 from server.rulebook import Agreement
+
+UNTOLD = "the product could not be told from its background: the whole picture is taken for it"
 
 
 @dataclass(frozen=True)
@@ -46,26 +54,54 @@ class Commission:
         return choose_seeds(self.request, self.taste, self.product)
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the picture that is wanted."""
+        return find_size(self.request.output.longest_side, find_proportions(self.request))
+
+    @property
+    def is_written_on(self) -> bool:
+        """Whether a layout belongs to the picture."""
+        request, kit = self.request, self.agreed.kit
+        has_logo = kit is not None and kit.logo is not None
+        is_laid_out = request.layout is not None or request.placement is not None
+        return is_laid_out or not request.caption.is_empty or has_logo
+
+    @cached_property
     def frame(self) -> Frame:
-        """The picture that is wanted, mirrored where its texts run from the right."""
+        return self.find_frame(self.product.cutout)
+
+    def find_frame(self, packshot: NDArray[np.uint8] | None) -> Frame:
+        """The picture that is wanted, mirrored where its texts run from the right. The packshot
+        [H, W, 3 or 4] that will stand in it matters to layouts alone: one may come from another."""
         request = self.request
         is_mirrored = self.agreed.occasion.is_right_to_left and not request.caption.is_empty
-        if request.layout is not None:
-            is_mirrored = request.layout.is_mirrored
-        width, height = find_size(request.output.longest_side, find_proportions(request))
+        if (layout := request.layout) is not None:
+            is_mirrored = layout.is_mirrored
+            for element in layout.elements:
+                if element.kind is Kind.PRODUCT:
+                    return Frame.holding(
+                        element.box,
+                        (layout.width, layout.height),
+                        find_shape(packshot),
+                        self.size,
+                        is_mirrored=is_mirrored,
+                    )
         if request.placement is None:
-            return Frame.around(width, height, is_mirrored=is_mirrored)
+            return Frame.around(*self.size, is_mirrored=is_mirrored)
         preset = PRESETS[request.placement]
         x = 1 - preset.product_x if is_mirrored else preset.product_x
-        return Frame(width, height, x, preset.product_ground, preset.product_size, is_mirrored)
+        return Frame(*self.size, x, preset.product_ground, preset.product_size, is_mirrored)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        title, locale = self.product.title, self.request.locale
-        if not title.is_fallback or not isinstance(self.request.product, str):
-            return self.agreed.warnings
-        told = f"no title in {locale}: the one in {title.language} is used"
-        return (*self.agreed.warnings, told)
+        title, packshot = self.product.title, self.product.packshot
+        told = list(self.agreed.warnings)
+        if title.is_fallback and isinstance(self.request.product, str):
+            asked = self.request.locale
+            told.append(f"no title in {asked}: the one in {title.language} is used")
+        if packshot is not None and packshot.source is MaskSource.WHOLE_PICTURE:
+            told.append(UNTOLD)
+        return tuple(told)
 
     def due(self, deadline_s: float | None) -> Commission:
         request = replace(self.request, deadline_s=deadline_s)
@@ -113,3 +149,12 @@ def find_proportions(request: ImageRequest) -> float:
     if request.layout is not None:
         return request.layout.width / request.layout.height
     return request.output.aspect_ratio
+
+
+def find_shape(packshot: NDArray[np.uint8] | None) -> float:
+    """Width over height of what can be seen of a packshot [H, W, 3 or 4]."""
+    if packshot is None:
+        return 1.0
+    shown = packshot if packshot.shape[2] == 3 else crop_to_product(packshot)
+    height, width = shown.shape[:2]
+    return float(width / height)

@@ -121,7 +121,7 @@ class EngineSlice(Slice):
         256,
         "rows that may wait or walk at once; further requests are refused",
         "rows",
-        ge=1,
+        ge=32,
         le=65536,
     )
     patience_s: float = seconds(
@@ -137,7 +137,9 @@ class EngineSlice(Slice):
         allow_inf_nan=False,
     )
     strict: bool = setting(
-        False, "always the same bucket: bytes are identical whatever shares the batch"
+        False,
+        "always the same bucket: bytes are identical whatever shares the batch; bulk runs have it "
+        "unless told otherwise",
     )
     shared_latents_bytes: int = setting(
         64 * MEBIBYTE,
@@ -257,7 +259,7 @@ class VerificationSlice(Slice):
     """When a generated picture is not good enough to be shown."""
 
     max_growth_percent: float = setting(
-        3.0, "growth of a product beyond its outline", "% of its area", ge=0, le=100
+        2.0, "growth of a product beyond its outline", "% of its area", ge=0, le=100
     )
     min_sharpness: float = setting(
         5.0, "variance of the Laplacian below which it is blurred", ge=0, le=1e6
@@ -274,7 +276,7 @@ class VerificationSlice(Slice):
 
 
 class EnhancementSlice(Slice):
-    """Diagnosis and repair of packshots."""
+    """Diagnosis and repair of packshots, and what finds the product in them for everybody."""
 
     restorer: Path | None = setting(None, "folder of the restorer; unset: the embedded one")
     matting: Path | None = setting(
@@ -349,6 +351,44 @@ class BatchesSlice(Slice):
     )
 
 
+class ExperimentsSlice(Slice):
+    """Which arms are tried on whom, and where what came of it is kept."""
+
+    programme: Path | None = setting(
+        None,
+        "YAML file of experiments, or a folder of them; unset: none, everybody is personalized",
+    )
+    keys: Path | None = setting(
+        None,
+        "file of secret keys, in hexadecimal, a line each: the first signs exposure tokens, the "
+        "last makes pseudonyms; unset: keys/experiments under home, made at the first start",
+    )
+    database: str = setting(
+        "",
+        "SQLAlchemy URL of where events are kept, such as postgresql+psycopg://host/name; empty: "
+        "sqlite under home",
+    )
+    openfeature_provider: str = setting(
+        "",
+        "who assigns arms in place of GrowthBook's hashing, as package.module:callable that makes "
+        "an OpenFeature provider",
+    )
+    window_s: float = seconds(
+        30 * DAY_S, "how long after an image events of it are taken in", ge=60, le=365 * DAY_S
+    )
+    keep_s: float = seconds(400 * DAY_S, "how long events are kept", ge=3600, le=3650 * DAY_S)
+    max_waiting: int = setting(
+        20_000,
+        "events that wait to be written; further ones are refused",
+        "events",
+        ge=100,
+        le=10_000_000,
+    )
+    watch_s: float = seconds(
+        300.0, "pause between two looks at the sample ratios of what runs", ge=1, le=DAY_S
+    )
+
+
 class LoggingSlice(Slice):
     """What is told on standard error."""
 
@@ -385,6 +425,7 @@ class Configuration(BaseSettings):
     enhancement: EnhancementSlice = EnhancementSlice()
     image_cache: ImageCacheSlice = ImageCacheSlice()
     batches: BatchesSlice = BatchesSlice()
+    experiments: ExperimentsSlice = ExperimentsSlice()
     logging: LoggingSlice = LoggingSlice()
     drain: DrainSlice = DrainSlice()
 

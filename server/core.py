@@ -30,6 +30,9 @@ QUALITY, FAST = "quality", "fast"
 MAX_SLATE = 100
 """Products of one slate, at most."""
 
+MAX_STEPS = 100
+"""Of one image, at most."""
+
 
 class Mode(Enum):
     PRESERVE = "preserve"
@@ -133,7 +136,8 @@ class ImageRequest:
     `None` stands for the server's default wherever zero is a value. `deadline_s` is a point on the
     monotonic clock; `strength` runs from 0 to 1 and is mapped onto the capped shopper scale.
     `sigmas` and `sampler` of None are the model's own. Those of a slate have a rank in it, and
-    share one seed.
+    share one seed. `arm` forces an arm outside of experiments, `experiment` and `arm_name` one of
+    an experiment. `session_id` tells who asks, for experiments alone, where `user_id` does not.
     """
 
     product: str | InlineProduct
@@ -156,6 +160,7 @@ class ImageRequest:
     sigmas: Sigmas | None = None
     reuse_predictions: bool = False
     slate_rank: int | None = None
+    slate_size: int = 0
     style: str = ""
     scene: SceneWish = ANYWHERE
     diversity: float | None = None
@@ -169,6 +174,9 @@ class ImageRequest:
     cache_policy: CachePolicy = CachePolicy.USE
     is_background: bool = False
     """Nobody waits for it: it goes after everybody else."""
+    session_id: str = ""
+    experiment: str = ""
+    arm_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +202,7 @@ class EncodedImage:
     look: tuple[str, ...] = ()
     is_original: bool = False
     layout: Layout | None = None
+    exposure_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +212,26 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True)
+class Enrolment:
+    """That a request is part of an experiment: what the log and the response say of it.
+
+    `propensity` is the probability with which this arm was chosen for this shopper. What is
+    overridden for quality assurance stays out of the analysis. `context` is what a bandit knew.
+    """
+
+    experiment: str
+    arm: str
+    propensity: float
+    is_override: bool = False
+    context: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ImageResult:
     """The images of one request and how they came about; `timings_s` is in the order of the way.
 
     `num_forward_rows` were spent on these images; `num_shared_steps` were taken over from others.
+    `num_missing` images are left out: no try was good, and there is no packshot to show instead.
     """
 
     images: tuple[EncodedImage, ...]
@@ -226,16 +251,19 @@ class ImageResult:
     tries: tuple[Try, ...] = ()
     explanation: Explanation | None = None
     title_language: str = ""
+    num_missing: int = 0
+    enrolment: Enrolment | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Why an image looks as it does, and whether the shopper took part in which arm."""
+    """Why an image looks as it does, and whether the shopper took part in which arm; `model` is
+    None where that shows the packshot."""
 
     explanation: Explanation
     personalization: Personalization
     arm: Arm
-    model: ModelCard
+    model: ModelCard | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 
+from diffusion.cutout import MaskSource
+
 
 @dataclass(frozen=True, slots=True)
 class Localization:
@@ -118,12 +120,14 @@ class Fidelity:
 
     `max_difference` in codes inside the eroded mask, `growth_percent` of the mask's area,
     `mask_uncertainty` the share of undecided alpha, `sharpness` the variance of the Laplacian.
+    `mask_source` is None where there is no packshot.
     """
 
     max_difference: int | None
     growth_percent: float | None
     mask_uncertainty: float
     sharpness: float
+    mask_source: MaskSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +151,13 @@ class Influence:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`shopper_map` is a grey PNG of where the shopper acted, empty where none did."""
+    """`shopper_map` is a grey PNG of where the shopper acted, of this width and height in pixels,
+    empty where none did."""
 
     influences: tuple[Influence, ...]
     text: str
     sigma: float
     shopper_effect: float
     shopper_map: bytes = b""
-    map_side: int = 0
+    map_width: int = 0
+    map_height: int = 0

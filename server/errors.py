@@ -5,6 +5,7 @@ EtalageError
 ├── ProductNotFound      no such product in the feature store
 ├── ModelNotFound        no model of that name
 ├── BatchNotFound        no batch of that id, or it was forgotten
+├── ExperimentNotFound   no experiment of that key
 ├── ModelBusy            another load or unload of that model is under way
 ├── FailedPrecondition   the server is not in a state for that; says why
 ├── Overloaded           come back after `retry_after_s`
@@ -64,6 +65,14 @@ class BatchNotFound(EtalageError):
     def __init__(self, batch_id: str) -> None:
         super().__init__(f"no batch {batch_id[:128]!r} on this server")
         self.batch_id = batch_id
+
+
+class ExperimentNotFound(EtalageError):
+    reason = "EXPERIMENT_NOT_FOUND"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"no experiment {key[:128]!r} on this server")
+        self.key = key
 
 
 class ModelBusy(EtalageError):

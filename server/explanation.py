@@ -24,16 +24,25 @@ from diffusion.probes import IMAGE, TITLE, leave_out, probe
 from diffusion.taste import weigh_by_similarity
 from diffusion.taste_buckets import TasteBuckets
 from features.records import LastClicks, Shopper
+from server.commission import Commission, find_proportions
 from server.core import Pixels
 from server.creative import Explanation, Influence
+from server.finishing import dress
+from server.imaging.compose import compose_in
+from server.imaging.frame import find_size
 from server.sampling.row import RowRequest
 
 PROFILE, CLICKS, SCENE, STYLE = "profile", "last clicks", "scene", "style"
+DRAWN = "drawn look"
+"""What diversity chose, by the image's own seed."""
+
 MAX_CLICKS = 5
 """So many of the last clicks are looked at one by one: those that weigh most for this product."""
 
 FAINTEST = 4.0
 """Of changes that a map shows white, in codes: noise is not blown up to look like something."""
+
+UNMADE = Explanation((), "The merchant's own picture is shown: no model made it.", 0.0, 0.0)
 
 Vector = NDArray[np.float32]
 Plane = NDArray[np.float64]
@@ -52,7 +61,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Rows of one tick for the engine, of which the first has all inputs, and what they are for.
+    """Rows of one tick each for the engine, the first with all inputs, and what they are for.
 
     `nobody` is the number of the row without the shopper: 0 where none takes part.
     """
@@ -76,7 +85,8 @@ def plan_explanation(
     behind = None if shopper is None else _Shopper(shopper, product.image_embedding, buckets)
     somebody = None if behind is None else behind.know(frozenset())
     planner = _Planner(model.name, seed, deadline_s)
-    planner.add(model.plan(product, somebody, wish, seed))
+    route = model.plan(product, somebody, wish, seed)
+    planner.add(route)
     nobody = planner.add(model.plan(product, None, wish, seed))
     if behind is not None and nobody:
 
@@ -90,28 +100,46 @@ def plan_explanation(
         {TITLE: "", IMAGE: ""},
         lambda off: model.plan(leave_out(model, product, off), somebody, wish, seed),
     )
+    undrawn = model.plan(product, somebody, _simplify(wish, {DRAWN}), seed)
+    drawn = ", ".join(word for word in route.look if word not in undrawn.look)
     planner.compare(
-        {SCENE: _describe_scene(wish), STYLE: ""},
+        {SCENE: _describe_scene(wish), STYLE: "", DRAWN: drawn},
         lambda off: model.plan(product, somebody, _simplify(wish, off), seed),
     )
     return Probe(tuple(planner.rows), tuple(planner.parts), nobody)
 
 
-def explain(probe: Probe, pixels: Sequence[Pixels], map_side: int = 256) -> Explanation:
-    """`pixels` [H, W, 3] of each row; `map_side` is the map's longest side, 0 for none."""
+def explain(
+    probe: Probe, pixels: Sequence[Pixels], show: Callable[[Pixels], Pixels] | None = None
+) -> Explanation:
+    """`pixels` [h, w, 3] of each row. `show` makes of them what is delivered [H, W, 3], of the size
+    that the map is to have: None for no map."""
     seen = [each.astype(np.float64) for each in pixels]
     influences = [_measure(part, seen) for part in probe.parts]
     influences.sort(key=lambda influence: -influence.change)
     moved = seen[0] - seen[probe.nobody]
-    drawn = _draw_map(moved, map_side) if probe.nobody and map_side else b""
+    drawn, width, height = b"", 0, 0
+    if probe.nobody and show is not None:
+        both = [show(pixels[number]).astype(np.float64) for number in (0, probe.nobody)]
+        height, width = both[0].shape[:2]
+        drawn = _draw_map(both[0] - both[1])
     return Explanation(
         influences=tuple(influences),
         text=_tell(influences, _size(moved), is_somebody=probe.nobody > 0),
         sigma=probe.rows[0].plan[0].sigma,
         shopper_effect=_size(moved),
         shopper_map=drawn,
-        map_side=map_side if drawn else 0,
+        map_width=width,
+        map_height=height,
     )
+
+
+def show_small(pixels: Pixels, commission: Commission, look: tuple[str, ...], side: int) -> Pixels:
+    """A sampled picture [h, w, 3] as it is delivered, but for its texts, `side` pixels long."""
+    cutout, mode = dress(commission, look)
+    width, height = find_size(side, find_proportions(commission.request))
+    frame = replace(commission.frame, width=width, height=height)
+    return compose_in(pixels, cutout, frame, mode).pixels
 
 
 @dataclass
@@ -213,6 +241,8 @@ def _describe_scene(wish: Wish) -> str:
 def _simplify(wish: Wish, off: Set[str]) -> Wish:
     if SCENE in off:
         wish = replace(wish, scene=ANYWHERE)
+    if DRAWN in off:
+        wish = replace(wish, diversity=0.0)
     return replace(wish, style=None, style_strength=1.0) if STYLE in off else wish
 
 
@@ -230,15 +260,13 @@ def _size(change: Plane) -> float:
     return float(np.sqrt((change**2).mean()))
 
 
-def _draw_map(moved: Plane, side: int) -> bytes:
+def _draw_map(moved: Plane) -> bytes:
     """Grey PNG, white from the 99th percentile on."""
     plane = np.abs(moved).mean(axis=2)
     white = max(float(np.percentile(plane, 99)), FAINTEST)
     grey = Image.fromarray(np.rint(255 * np.clip(plane / white, 0, 1)).astype(np.uint8))
-    scale = side / max(grey.size)
-    size = [max(1, round(scale * length)) for length in grey.size]
     file = io.BytesIO()
-    grey.resize((size[0], size[1]), Image.Resampling.BICUBIC).save(file, "PNG")
+    grey.save(file, "PNG")
     return file.getvalue()
 
 
@@ -256,7 +284,7 @@ def _tell(influences: Sequence[Influence], effect: float, is_somebody: bool) -> 
             sentences.append(f"Of the last clicks, {_name(most)} speaks most for it.")
         if clicks and (least := min(clicks, key=lambda click: click.share)).share < 0:
             sentences.append(f"Against it speaks {_name(least)}.")
-    others = [each for each in influences if each.input in (TITLE, IMAGE, SCENE, STYLE)]
+    others = [each for each in influences if each.input in (TITLE, IMAGE, SCENE, STYLE, DRAWN)]
     if others:
         told = ", ".join(f"{_name(each)} {each.change:.0f}/255" for each in others)
         sentences.append(f"Left out, other inputs would change it by: {told}.")

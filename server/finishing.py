@@ -1,4 +1,4 @@
-"""What happens to a sampled picture: it is composed, then its texts are set and a file is made."""
+"""What happens to a picture: it is composed, then its texts are set and a file is made."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusion.looks import AXES
-from diffusion.palettes import PALETTES, Palette
-from diffusion.treatments import apply_treatment
+from diffusion.looks import choose_treatment
+from diffusion.looks import dress as dress_packshot
 from server.commission import Commission
 from server.core import EncodedImage, Mode, Pixels
-from server.creative import Box, Fidelity, Layout
-from server.errors import InvalidRequest
-from server.imaging.compose import Composition, compose_in
-from server.imaging.encode import encode
-from server.imaging.fidelity import measure
-from server.imaging.frame import Frame
+from server.creative import Box, Fidelity, Kind, Layout
+from server.errors import FailedPrecondition, InvalidRequest
+from server.imaging.compose import Composition, compose_in, compose_on_white
+from server.imaging.encode import encode, show_packshot
+from server.imaging.fidelity import find_difference, measure
 from server.imaging.kept import KeptByPicture
 from server.imaging.layout import arrange
 from server.imaging.layout_checks import check_layout
@@ -27,6 +25,8 @@ from server.safety import SafetyCheck
 from server.sampling.row import RowRequest
 
 TREATED = KeptByPicture[Pixels](64 * 1024 * 1024, lambda cutout: cutout.nbytes)
+
+COVERED = "the layout covers part of the product"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,10 @@ class Delivered:
     image: EncodedImage
     warnings: tuple[str, ...] = ()
 
+    def of(self, seed: int) -> Delivered:
+        """The same in the place of the image of that seed."""
+        return replace(self, image=replace(self.image, seed=seed))
+
 
 def finish(
     pixels: Pixels,
@@ -58,7 +62,7 @@ def finish(
     """A sampled picture [h, w, 3] as the frame wants it, and whether it is good."""
     cutout, mode = dress(commission, row.look)
     composition = compose_in(pixels, cutout, commission.frame, mode)
-    fidelity = measure(composition)
+    fidelity = measure(composition, commission.product.packshot)
     reasons = verify(composition, fidelity, limits, safety)
     if commission.request.mode is not Mode.PRESERVE:
         fidelity = replace(fidelity, max_difference=None)
@@ -73,65 +77,83 @@ def dress(commission: Commission, look: tuple[str, ...]) -> tuple[NDArray[np.uin
     cutout, mode = commission.product.cutout, commission.request.mode
     if mode is not Mode.CREATE or cutout is None or not commission.model.creates_by_pasting:
         return cutout, mode
-    treatment = next((word for word in look if word in AXES["treatment"]), "natural")
-    palette = next((PALETTES[word] for word in look if word in PALETTES), None)
-    return treat(cutout, treatment, palette), Mode.PRESERVE
-
-
-def treat(cutout: Pixels, treatment: str, palette: Palette | None) -> Pixels:
-    """The same array whenever the same one is asked for, as long as it is kept: what is made of it,
-    such as its layers, is found again."""
-    if treatment == "natural":
-        return cutout
-    how = treatment, palette
-    return TREATED.find(cutout, how, lambda: apply_treatment(cutout, treatment, palette))
+    if (how := choose_treatment(look))[0] == "natural":
+        return cutout, Mode.PRESERVE
+    # The same array whenever the same one is asked for: its layers are found again.
+    return TREATED.find(cutout, how, lambda: dress_packshot(cutout, look)), Mode.PRESERVE
 
 
 def deliver(picture: Picture, commission: Commission) -> Delivered:
-    """The picture with what is written on it, as a file."""
-    arranged = lay_out(picture, commission)
-    pixels, layout = picture.composition.pixels, None
-    warnings: tuple[str, ...] = ()
-    if arranged is not None:
-        layout, warnings = arranged
-        pixels = paint(pixels, layout, commission.agreed.kit)
+    """The picture with what is written on it, as a file. What covers the product is told."""
+    fidelity, composition = picture.fidelity, picture.composition
+    pixels, layout, warnings = write(composition, commission)
+    if layout and composition.layers is not None and fidelity.max_difference is not None:
+        placed = composition.layers.placed.put_in(composition.frame)
+        if (difference := find_difference(pixels, placed)) != fidelity.max_difference:
+            fidelity = replace(fidelity, max_difference=difference)
+            warnings = (*warnings, COVERED)
     image = encode(pixels, commission.request.output, picture.seed)
-    told = replace(image, fidelity=picture.fidelity, look=picture.look, layout=layout)
-    return Delivered(told, warnings)
+    return Delivered(replace(image, fidelity=fidelity, look=picture.look, layout=layout), warnings)
 
 
-def lay_out(picture: Picture, commission: Commission) -> tuple[Layout, tuple[str, ...]] | None:
-    """What is to be set over a picture: as the request brought it, or as its caption asks; None
-    where that is nothing."""
-    request, kit = commission.request, commission.agreed.kit
+def show_original(commission: Commission) -> Delivered:
+    """The merchant's own picture: as it is, unless proportions or things to be written are asked
+    for; then on white, where a creative has its product. Raises FailedPrecondition."""
+    packshot, output = commission.product.packshot, commission.request.output
+    if packshot is None:
+        text = "no picture was good enough, and the product has no packshot to show instead"
+        raise FailedPrecondition(text, "NO_PACKSHOT")
+    if output.aspect_ratio == 1 and not commission.is_written_on:
+        pixels = show_packshot(packshot.original, output.longest_side)
+        return Delivered(replace(encode(pixels, output), is_original=True))
+    frame = commission.find_frame(packshot.original)
+    pixels, layout, warnings = write(compose_on_white(packshot.original, frame), commission)
+    return Delivered(replace(encode(pixels, output), is_original=True, layout=layout), warnings)
+
+
+def write(
+    composition: Composition, commission: Commission
+) -> tuple[Pixels, Layout | None, tuple[str, ...]]:
+    """The picture with what is asked for set over it, what that is, if anything, and warnings of
+    what could not be written."""
+    if not commission.is_written_on:
+        return composition.pixels, None, ()
+    layout, warnings = lay_out(composition, commission)
+    return paint(composition.pixels, layout, commission.agreed.kit), layout, warnings
+
+
+def lay_out(composition: Composition, commission: Commission) -> tuple[Layout, tuple[str, ...]]:
+    """What is to be set over a picture: as the request brought it, or as its caption asks."""
+    request, own = commission.request, composition.product
     if request.layout is not None:
-        return resize(request.layout, picture.composition.frame), ()
-    has_logo = kit is not None and kit.logo is not None
-    if request.caption.is_empty and request.placement is None and not has_logo:
-        return None
+        layout = resize(request.layout, commission.size)
+        elements = (
+            replace(each, box=own) if each.kind is Kind.PRODUCT else each
+            for each in layout.elements
+        )
+        return replace(layout, elements=tuple(elements)), ()
     arrangement = arrange(
-        picture.composition.pixels,
+        composition.pixels,
         request.caption,
         commission.product.title,
         commission.agreed.occasion,
         request.placement,
-        kit,
-        picture.composition.product,
+        commission.agreed.kit,
+        own,
     )
     return arrangement.layout, arrangement.warnings
 
 
 def check_layout_fits(layout: Layout, commission: Commission) -> None:
     """Raises InvalidRequest naming what of a layout can't be drawn on the picture."""
-    frame = commission.frame
-    size = frame.width, frame.height
-    if violations := check_layout(resize(layout, frame), size, commission.agreed.kit):
+    size, kit = commission.size, commission.agreed.kit
+    if violations := check_layout(resize(layout, size), size, kit):
         raise InvalidRequest(*violations)
 
 
-def resize(layout: Layout, frame: Frame) -> Layout:
-    """A layout for a picture of the same proportions and another size."""
-    scale = frame.width / layout.width
+def resize(layout: Layout, size: tuple[int, int]) -> Layout:
+    """A layout for a picture of the same proportions and this width and height."""
+    scale = size[0] / layout.width
 
     def scale_box(box: Box) -> Box:
         return Box(*(scale * side for side in (box.left, box.top, box.width, box.height)))
@@ -145,4 +167,4 @@ def resize(layout: Layout, frame: Frame) -> Layout:
         for each in layout.elements
     )
     safe_area = scale_box(layout.safe_area)
-    return Layout(frame.width, frame.height, safe_area, elements, layout.is_mirrored)
+    return Layout(*size, safe_area, elements, layout.is_mirrored)

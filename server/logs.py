@@ -16,7 +16,7 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-_WITHHELD_KEYS = frozenset({"user_id", "user", "shopper", "embedding", "packshot"})
+_WITHHELD_KEYS = frozenset({"user_id", "session_id", "user", "shopper", "embedding", "packshot"})
 _CHATTY = ("feast",)  # a line for every look at its registry
 _SHORTEST_SECRET = 4  # shorter ids would blacken half of the text
 _LONGEST_TEXT = 20_000  # characters; a traceback

@@ -49,6 +49,7 @@ _READ_S = (
     1,
 )
 _AGE_S = (1, 10, 60, 300, 900, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 2592000, 7776000)
+_LAG_S = (0.1, 1, 10, 60, 600, 3600, 21600, 86400, 604800, 2592000)
 _LOAD_S = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 _ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
 
@@ -188,6 +189,23 @@ class Metrics:
             "batch_requests_total", "Requests of batches that were answered.", "outcome"
         )
         self._batch_images = counter("batch_images_total", "Images made in batches.")
+        self._assignments = counter(
+            "assignments_total", "Requests that an experiment took in.", "experiment", "arm"
+        )
+        self._events = counter(
+            "events_total", "Sound events that came in.", "kind", "experiment", "arm"
+        )
+        self._rejected_events = counter(
+            "events_rejected_total", "Events that were not kept.", "reason"
+        )
+        self._event_lag_s = histogram(
+            "event_lag_seconds", "From the oldest event of a batch to its record.", _LAG_S
+        )
+        self._sample_ratio = gauge(
+            "sample_ratio_p_value",
+            "How likely shoppers would be so unevenly spread over arms by chance.",
+            "experiment",
+        )
         self._read_s = histogram("feature_read_seconds", "Feature reads.", _READ_S, "view")
         self._missing = counter(
             "feature_missing_total", "Feature rows that could not be used.", "view", "reason"
@@ -283,6 +301,23 @@ class Metrics:
 
     def batch_images(self, count: int) -> None:
         self._batch_images().inc(count)
+
+    # the experiments
+
+    def assigned(self, experiment: str, arm: str) -> None:
+        self._assignments(experiment, arm).inc()
+
+    def recorded(self, kind: str, experiment: str, arm: str, count: int) -> None:
+        self._events(kind, experiment, arm).inc(count)
+
+    def rejected(self, reason: str, count: int) -> None:
+        self._rejected_events(reason).inc(count)
+
+    def event_lag(self, seconds: float) -> None:
+        self._event_lag_s().observe(seconds)
+
+    def sample_ratio(self, experiment: str, p_value: float) -> None:
+        self._sample_ratio(experiment).set(p_value)
 
     # the models
 

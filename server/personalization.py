@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from features.records import Shopper, Status
 from server.core import Personalization, Reason
-from server.experiments import Assignment
+from server.experiments.assignment import Assignment
 
 REASON_BY_STATUS = {
     Status.FOUND: Reason.APPLIED,

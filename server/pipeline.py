@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 from weakref import WeakKeyDictionary, proxy
 
 from diffusion.encoders import Encoders
+from diffusion.finding import FindMatte
 from diffusion.image_model import ImageModel
 from features.records import Product, Products, Shopper
 from server.commission import Commission, find_proportions
@@ -20,34 +21,34 @@ from server.core import (
     Answer,
     Arm,
     Degradation,
-    EncodedImage,
     ImageRequest,
     ImageResult,
     InlineProduct,
-    SamplerName,
     Source,
 )
 from server.errors import (
     DeadlineExceeded,
-    FailedPrecondition,
+    EtalageError,
     InvalidRequest,
     Overloaded,
     Unavailable,
     Violation,
 )
-from server.experiments import Assignment, assign
-from server.finishing import Delivered, check_layout_fits, deliver
+from server.experiments.assignment import Assigned, Assignment, apply, assign
+from server.explanation import UNMADE
+from server.finishing import Delivered, check_layout_fits, deliver, show_original
 from server.image_cache.cache import ImageCache
-from server.imaging.encode import encode, show_packshot
+from server.image_cache.stored import is_worth_keeping
 from server.nearest import NearestTaste
 from server.news import Listener
 from server.personalization import Taste, decide
-from server.products import PreparedProduct, ProductShelf
+from server.products import CutoutShelf, PreparedProduct, ProductShelf
 from server.revision import Revision
 from server.rows import Defaults, find_deadline_s, may_degrade, point
 from server.rulebook import Rulebook
 from server.stopwatch import Stopwatch
 from server.studio import Creation, Studio
+from server.telling import tell, tell_original
 
 DEFAULT_MAP_SIDE = 256
 
@@ -72,6 +73,18 @@ class Models(Protocol):
         """The revision of a model that serves now, held for as long as one request takes."""
 
 
+class Trials(Protocol):
+    """What the pipeline asks of experiments/trials.py."""
+
+    def assign(self, request: ImageRequest, default_strength: float) -> Assignment: ...
+
+    def settle(self, assignment: Assignment, shopper: Shopper | None) -> Assignment: ...
+
+    def stamp(self, assigned: Assigned, result: ImageResult, latency_s: float) -> ImageResult: ...
+
+    def note_refusal(self, assigned: Assigned, latency_s: float) -> None: ...
+
+
 class Pipeline:
     def __init__(
         self,
@@ -83,13 +96,21 @@ class Pipeline:
         cache: ImageCache,
         workers: Executor,
         defaults: Defaults | None = None,
+        find_matte: FindMatte | None = None,
     ) -> None:
-        """`encoders` are those that the features were made with."""
+        """`encoders` are those that the features were made with; `find_matte` sees products before
+        grounds that are not plain."""
         self._reader, self._models, self._encoders = reader, models, encoders
         self._rules, self._studio, self._cache = rules, studio, cache
         self._workers, self._defaults = workers, defaults or Defaults()
+        self._trials: Trials | None = None
+        self._cutouts = CutoutShelf(find_matte)
         self._shelves: WeakKeyDictionary[ImageModel, ProductShelf] = WeakKeyDictionary()
         self._nearest = NearestTaste(self._defaults.nearest_bytes)
+
+    def join(self, trials: Trials) -> None:
+        """Take part in experiments from now on."""
+        self._trials = trials
 
     async def generate(
         self, request: ImageRequest, on_event: Listener | None = None
@@ -99,40 +120,71 @@ class Pipeline:
         Raises server.errors.EtalageError, features.records.ProductUnknown or FeaturesUnavailable.
         """
         watch = Stopwatch()
-        with self._models.lease(request.model) as revision:
-            commission = await self._accept(request, revision.model(), watch)
+        assigned = await self._assign(request, watch)
+        with (
+            self._counting(assigned, watch),
+            self._models.lease(assigned.request.model) as revision,
+        ):
+            commission = await self._accept(assigned, revision.model(), watch)
             result = await self._answer(commission, revision, watch, on_event)
-            if request.is_explained and result.source is not Source.ORIGINAL:
-                seed, explain = result.images[0].seed, self._studio.explain
-                explanation = await explain(commission, seed, DEFAULT_MAP_SIDE, watch)
-                result = replace(result, explanation=explanation)
-        return replace(
+            if request.is_explained:
+                result = await self._add_explanation(commission, result, watch)
+        result = replace(
             result,
             personalization=commission.taste.account,
             timings_s=watch.timings_s,
             request_id=request.request_id,
         )
+        if self._trials is None or request.is_background:
+            return result
+        return self._trials.stamp(assigned, result, watch.total_s)
 
     async def explain(self, request: ImageRequest, map_side: int) -> Answer:
         """Why the image of a request looks as it does; raises what `generate` does."""
         watch = Stopwatch()
-        with self._models.lease(request.model) as revision:
-            commission = await self._accept(request, revision.model(), watch)
+        assigned = await self._assign(request, watch)
+        with self._models.lease(assigned.request.model) as revision:
+            commission = await self._accept(assigned, revision.model(), watch)
+            account, arm = commission.taste.account, commission.assignment.arm
+            if arm is Arm.ORIGINAL:
+                return Answer(UNMADE, account, arm, None)
             seed, explain = commission.seeds[0], self._studio.explain
             explanation = await explain(commission, seed, map_side, watch)
-        account, arm = commission.taste.account, commission.assignment.arm
         return Answer(explanation, account, arm, commission.card)
 
-    async def _accept(
-        self, request: ImageRequest, model: ImageModel, watch: Stopwatch
-    ) -> Commission:
+    async def _assign(self, request: ImageRequest, watch: Stopwatch) -> Assigned:
+        """Which arm answers, before anything is read but where an experiment is for shoppers of
+        certain features. What nobody waits for is made by no experiment."""
+        strength = self._defaults.strength
+        if self._trials is None or request.is_background:
+            return Assigned(request, assign(request, strength))
+        assignment, shopper = self._trials.assign(request, strength), None
+        if assignment.pending is not None:
+            with watch.stage("read"):
+                timeout_s = self._find_timeout_s(request)
+                shopper, _ = await self._reader.read(request.user_id, (), timeout_s=timeout_s)
+            assignment = self._trials.settle(assignment, shopper)
+        return Assigned(apply(request, assignment.changes), assignment, shopper)
+
+    @contextmanager
+    def _counting(self, assigned: Assigned, watch: Stopwatch) -> Iterator[None]:
+        """Who is refused counts for their arm: else a slow one would look better than it is."""
+        try:
+            yield
+        except (DeadlineExceeded, Overloaded):
+            if self._trials is not None:
+                self._trials.note_refusal(assigned, watch.total_s)
+            raise
+
+    async def _accept(self, assigned: Assigned, model: ImageModel, watch: Stopwatch) -> Commission:
         """Who asks, for what, and what market and brand make of it."""
+        request, assignment = assigned.request, assigned.assignment
         agreed = self._rules.agree(request)
-        assignment = assign(request, self._defaults.strength)
         with watch.stage("read"):
             taste, features = await self._read(request, assignment)
         with watch.stage("fuse"):
             product = await self._prepare(agreed.request, model, features)
+        self._rules.check_title(product.title.text, agreed)
         commission = Commission(agreed, assignment, taste, model, product)
         if request.layout is not None:
             check_layout_fits(request.layout, commission)
@@ -153,24 +205,39 @@ class Pipeline:
             return await self._cache.answer(
                 commission.name(self._reader.fingerprint, self._defaults),
                 request.cache_policy,
-                partial(self._make, commission, revision, watch, on_event),
+                partial(self._make, commission, revision, watch),
                 request.deadline_s,
                 may_degrade(request),
                 find_deadline_s(request, self._defaults) if may_degrade(request) else None,
+                request.is_background,
                 on_event,
+                request.preview_side,
             )
         except (DeadlineExceeded, Overloaded):
             if not may_degrade(request):
                 raise
             return self._find_nearest(commission) or await self._show_original(commission, watch)
 
+    async def _add_explanation(
+        self, commission: Commission, result: ImageResult, watch: Stopwatch
+    ) -> ImageResult:
+        """Of the first image that was made for this taste; never at the price of the images."""
+        seeds = [image.seed for image in result.images if not image.is_original]
+        if not seeds or result.degradation is Degradation.NEAREST_TASTE:
+            return result
+        try:
+            told = await self._studio.explain(commission, seeds[0], DEFAULT_MAP_SIDE, watch)
+        except EtalageError as error:
+            return replace(result, warnings=(*result.warnings, f"not explained: {error}"))
+        return replace(result, explanation=told)
+
     async def _make(
         self,
         commission: Commission,
         revision: Revision,
         watch: Stopwatch,
-        on_event: Listener | None,
         deadline_s: float | None,
+        on_event: Listener | None,
     ) -> ImageResult:
         """The images of a commission; `deadline_s` is the latest among those who wait for them."""
         commission = commission.due(deadline_s)
@@ -178,20 +245,17 @@ class Pipeline:
             creation = await self._studio.create(commission, watch, on_event)
         with watch.stage("encode"):
             delivered = await self._deliver(commission, creation)
-        result = self._seal(commission, creation, delivered)
+        result = tell(commission, creation, delivered)
         self._remember(commission, result)
         return result
 
     async def _read(
         self, request: ImageRequest, assignment: Assignment
     ) -> tuple[Taste, Product | None]:
-        timeout_s = self._defaults.read_timeout_s
-        if request.deadline_s is not None:
-            timeout_s = min(timeout_s, max(0.0, request.deadline_s - time.monotonic()))
         user_id = request.user_id if assignment.wants_shopper else None
         product_ids = [request.product] if isinstance(request.product, str) else []
         shopper, products = await self._reader.read(
-            user_id or None, product_ids, timeout_s=timeout_s
+            user_id or None, product_ids, timeout_s=self._find_timeout_s(request)
         )
         service, fingerprint = self._reader.service, self._reader.fingerprint
         taste = decide(assignment, request.user_id, shopper, service, fingerprint)
@@ -202,12 +266,19 @@ class Pipeline:
             raise found
         return taste, found
 
+    def _find_timeout_s(self, request: ImageRequest) -> float:
+        timeout_s = self._defaults.read_timeout_s
+        if request.deadline_s is None:
+            return timeout_s
+        return min(timeout_s, max(0.0, request.deadline_s - time.monotonic()))
+
     async def _prepare(
         self, request: ImageRequest, model: ImageModel, features: Product | None
     ) -> PreparedProduct:
         if (shelf := self._shelves.get(model)) is None:
             # A shelf that held its model would keep it in memory after it was exchanged.
-            shelf = self._shelves[model] = ProductShelf(proxy(model), self._encoders)
+            shelf = ProductShelf(proxy(model), self._encoders, self._cutouts)
+            self._shelves[model] = shelf
         locale, ratio = request.locale, find_proportions(request)
         try:
             if features is not None:
@@ -222,68 +293,25 @@ class Pipeline:
             raise InvalidRequest(Violation("inline_product.packshot", str(error))) from error
 
     async def _deliver(self, commission: Commission, creation: Creation) -> list[Delivered]:
-        """Texts set, and files made; the merchant's own picture where there is nothing better."""
-        original = await self._encode_original(commission) if creation.missing else None
+        """Texts set, and files made. Where no try was good enough it is the merchant's own picture,
+        and nothing where there is none but other images are good."""
         made = [picture for picture in creation.pictures if picture is not None]
-        files = iter(await asyncio.gather(*(self._run(deliver, each, commission) for each in made)))
-        return [
-            Delivered(replace(original, seed=seed)) if picture is None and original else next(files)
-            for seed, picture in zip(creation.seeds, creation.pictures, strict=True)
-        ]
-
-    def _seal(
-        self, commission: Commission, creation: Creation, delivered: Sequence[Delivered]
-    ) -> ImageResult:
-        images = [each.image for each in delivered]
-        unwritten = dict.fromkeys(text for each in delivered for text in each.warnings)
-        is_original = all(image.is_original for image in images)
-        request, model = commission.request, commission.model
-        return replace(
-            self._account(commission, images),
-            source=Source.ORIGINAL if is_original else Source.GENERATED,
-            model=commission.card,
-            sampler=request.sampler or SamplerName(model.preset.sampler),
-            steps=creation.num_steps,
-            degradation=Degradation.NONE if creation.is_whole else Degradation.FEWER_STEPS,
-            num_forward_rows=creation.num_forward_rows,
-            num_shared_steps=creation.num_shared_steps,
-            warnings=(*commission.warnings, *creation.warnings, *unwritten),
-            style=commission.style,
-            tries=tuple(creation.tries),
-        )
-
-    def _account(self, commission: Commission, images: Sequence[EncodedImage]) -> ImageResult:
-        """What is true of every result of a commission, for one that shows the packshot."""
-        return ImageResult(
-            images=tuple(images),
-            source=Source.ORIGINAL,
-            personalization=commission.taste.account,
-            arm=commission.assignment.arm,
-            model=None,
-            sampler=None,
-            steps=0,
-            timings_s={},
-            warnings=commission.warnings,
-            title_language=commission.product.title.language,
-        )
+        original = None
+        if creation.missing and (commission.product.packshot is not None or not made):
+            original = await self._run(show_original, commission)
+        files = await asyncio.gather(*(self._run(deliver, each, commission) for each in made))
+        rest, delivered = iter(files), []
+        for seed, picture in zip(creation.seeds, creation.pictures, strict=True):
+            if picture is not None:
+                delivered.append(next(rest))
+            elif original is not None:
+                delivered.append(original.of(seed))
+        return delivered
 
     async def _show_original(self, commission: Commission, watch: Stopwatch) -> ImageResult:
-        """The packshot, encoded once however many images are asked for."""
         with watch.stage("encode"):
-            original = await self._encode_original(commission)
-        is_asked = commission.assignment.arm is Arm.ORIGINAL
-        return replace(
-            self._account(commission, [replace(original, seed=s) for s in commission.seeds]),
-            degradation=Degradation.NONE if is_asked else Degradation.ORIGINAL,
-        )
-
-    async def _encode_original(self, commission: Commission) -> EncodedImage:
-        cutout, output = commission.product.cutout, commission.request.output
-        if cutout is None:
-            text = "no picture was good enough, and the product has no packshot to show instead"
-            raise FailedPrecondition(text, "NO_PACKSHOT")
-        pixels = await self._run(show_packshot, cutout, output.longest_side)
-        return replace(await self._run(encode, pixels, output), is_original=True)
+            original = await self._run(show_original, commission)
+        return tell_original(commission, original)
 
     def _find_nearest(self, commission: Commission) -> ImageResult | None:
         """An earlier answer for the nearest taste, where one was kept."""
@@ -293,9 +321,7 @@ class Pipeline:
         return replace(found[0], source=Source.CACHE, degradation=Degradation.NEAREST_TASTE)
 
     def _remember(self, commission: Commission, result: ImageResult) -> None:
-        is_good = not any(image.is_original for image in result.images)
-        is_known = isinstance(commission.request.product, str)
-        if is_known and is_good and result.degradation is Degradation.NONE:
+        if isinstance(commission.request.product, str) and is_worth_keeping(result):
             taste = point(commission.taste, commission.product)
             self._nearest.keep(commission.name_kind(), taste, result)
 

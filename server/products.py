@@ -1,4 +1,4 @@
-"""Products ready for fusion: packshot cut out, encoded and kept, most recently used first."""
+"""Products ready for fusion: packshots cut out, products encoded and kept, those used last."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 from PIL import Image
 
-from diffusion.cutout import cut_out
+from diffusion.cutout import Cutout
 from diffusion.encoders import Encoders
+from diffusion.finding import FindMatte, cut_out
 from diffusion.image_model import ImageModel, ProductFacts
 from diffusion.pictures import as_alpha, open_mask, open_picture
-from features.packshots import open_packshot, show_product
+from features.packshots import cut_packshot, show_product
 from features.records import Product
 from server.core import InlineProduct
 from server.localization.titles import DEFAULT_LANGUAGE, Title, choose_title
@@ -26,25 +28,62 @@ from server.localization.titles import DEFAULT_LANGUAGE, Title, choose_title
 
 @dataclass(frozen=True, slots=True)
 class PreparedProduct:
-    """`cutout` is uint8 RGBA [H, W, 4] at the packshot's own size, None where the product is known
-    by its title alone; `condition` is the product as one model is shown it. `digest` is of both."""
+    """`packshot` is cut out, at its own size, None where the product is known by its title alone;
+    `condition` is the product as one model is shown it. `digest` is of both."""
 
     name: str
-    cutout: NDArray[np.uint8] | None
+    packshot: Cutout | None
     condition: Any
     title: Title
     digest: bytes
 
     @classmethod
-    def of(cls, name: str, facts: ProductFacts, condition: Any, title: Title) -> PreparedProduct:
-        seen = b"" if facts.cutout is None else facts.cutout.tobytes()
-        digest = hashlib.blake2b(seen + condition.digest, digest_size=16).digest()
-        return cls(name, facts.cutout, condition, title, digest)
+    def of(
+        cls, name: str, packshot: Cutout | None, condition: Any, title: Title
+    ) -> PreparedProduct:
+        seen = hashlib.blake2b(condition.digest, digest_size=16)
+        if packshot is not None:
+            seen.update(packshot.source.value.encode())
+            seen.update(packshot.pixels.tobytes())
+        return cls(name, packshot, condition, title, seen.digest())
+
+    @property
+    def cutout(self) -> NDArray[np.uint8] | None:
+        """RGBA [H, W, 4]."""
+        return None if self.packshot is None else self.packshot.pixels
 
     @property
     def num_bytes(self) -> int:
-        own = 0 if self.cutout is None else self.cutout.nbytes
+        own = 0 if self.packshot is None else self.packshot.num_bytes
         return own + int(self.condition.num_bytes)
+
+
+class CutoutShelf:
+    """Cuts packshots out; callable from several threads.
+
+    One of the catalogue is cut once for all models, languages and proportions, for as long as any
+    of them keeps it. Without `find_matte` a packshot whose ground is not plain is taken whole.
+    """
+
+    def __init__(self, find_matte: FindMatte | None = None) -> None:
+        self._find_matte = find_matte
+        self._kept: WeakValueDictionary[Hashable, Cutout] = WeakValueDictionary()
+        self._lock = Lock()
+
+    def open(self, product: Product) -> Cutout:
+        """Raises features.packshots.PackshotUnusable."""
+        key = product.packshot, name_version(product)
+        with self._lock:
+            found = self._kept.get(key)
+        if found is None:
+            cut = cut_packshot(product.packshot, find_matte=self._find_matte)
+            with self._lock:
+                found = self._kept.setdefault(key, cut)
+        return found
+
+    def open_inline(self, product: InlineProduct) -> Cutout:
+        """Raises diffusion.pictures.PictureUnusable."""
+        return cut_out(open_inline(product), self._find_matte, is_masked=bool(product.mask))
 
 
 class ProductShelf:
@@ -56,9 +95,13 @@ class ProductShelf:
     """
 
     def __init__(
-        self, model: ImageModel, encoders: Encoders, max_bytes: int = 512 * 1024 * 1024
+        self,
+        model: ImageModel,
+        encoders: Encoders,
+        cutouts: CutoutShelf,
+        max_bytes: int = 512 * 1024 * 1024,
     ) -> None:
-        self._model, self._encoders = model, encoders
+        self._model, self._encoders, self._cutouts = model, encoders, cutouts
         self._kept: LRUCache[Hashable, PreparedProduct] = LRUCache(
             max_bytes, lambda product: product.num_bytes
         )
@@ -77,9 +120,10 @@ class ProductShelf:
         if (found := self.find(product, locale, aspect_ratio)) is not None:
             return found
         title = choose_title(product.titles, locale)
-        facts = self._tell(product, title)
+        packshot = self._cutouts.open(product)
+        facts = self._tell(product, packshot, title)
         condition = self._model.prepare(facts, aspect_ratio)
-        made = PreparedProduct.of(product.product_id, facts, condition, title)
+        made = PreparedProduct.of(product.product_id, packshot, condition, title)
         key = name(product, locale), aspect_ratio
         with self._lock, suppress(ValueError):  # too large to be kept
             self._kept[key] = made
@@ -89,30 +133,31 @@ class ProductShelf:
         self, product: InlineProduct, locale: str, aspect_ratio: float = 1.0
     ) -> PreparedProduct:
         """A product that the request brought along; it is not kept."""
-        cutout, seen = None, np.zeros(self._encoders.width, np.float32)
+        packshot, control = None, None
+        seen = np.zeros(self._encoders.width, np.float32)
         if product.packshot:
-            cutout = cut_out(open_inline(product))
-            seen = self._encoders.encode_images(show_product(cutout)[None])[0]
+            packshot = self._cutouts.open_inline(product)
+            seen = self._encoders.encode_images(show_product(packshot.pixels)[None])[0]
+            if product.control_map:
+                control = open_control(product.control_map, packshot.pixels)
         facts = [product.title, *(f"{k} {v}" for k, v in sorted(product.attributes.items()))]
-        control = None
-        if cutout is not None and product.control_map:
-            control = open_control(product.control_map, cutout)
         told = ProductFacts(
-            cutout,
+            None if packshot is None else packshot.pixels,
             product.title,
             seen,
             self._encoders.encode_texts([", ".join(facts)])[0],
             control,
+            attributes=", ".join(facts[1:]),
         )
         condition = self._model.prepare(told, aspect_ratio)
-        return PreparedProduct.of(product.title, told, condition, Title(product.title, locale))
+        title = Title(product.title, locale)
+        return PreparedProduct.of(product.title, packshot, condition, title)
 
-    def _tell(self, product: Product, title: Title) -> ProductFacts:
-        cutout = open_packshot(product.packshot)
+    def _tell(self, product: Product, packshot: Cutout, title: Title) -> ProductFacts:
         told = product.text_embedding
         if title.language != DEFAULT_LANGUAGE:
             told = self._encoders.encode_texts([title.text])[0]
-        return ProductFacts(cutout, title.text, product.image_embedding, told)
+        return ProductFacts(packshot.pixels, title.text, product.image_embedding, told)
 
 
 def open_inline(product: InlineProduct) -> Image.Image:
@@ -132,6 +177,10 @@ def open_control(data: bytes, cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def name(product: Product, locale: str) -> tuple[str, ...]:
     """What a prepared product depends on."""
     title = choose_title(product.titles, locale).text
+    return product.product_id, product.packshot, name_version(product), title
+
+
+def name_version(product: Product) -> str:
+    """Another one after every ingest that changed anything to be seen or read."""
     vectors = product.image_embedding.tobytes() + product.text_embedding.tobytes()
-    version = hashlib.blake2b(vectors, digest_size=16).hexdigest()
-    return product.product_id, product.packshot, version, title
+    return hashlib.blake2b(vectors, digest_size=16).hexdigest()

@@ -12,16 +12,17 @@ import numpy as np
 from diffusion.fusion import Vector
 from diffusion.image_model import ImageModel, ShopperFacts, Wish
 from diffusion.noise import MAX_SEED, derive_seed
-from server.core import MAX_SLATE, Arm, DeadlinePolicy, ImageRequest, Mode
+from server.core import Arm, DeadlinePolicy, ImageRequest, Mode
 from server.errors import DeadlineExceeded, Overloaded
-from server.experiments import Assignment
+from server.experiments.assignment import Assignment
+from server.imaging.verification import LIMITS, Limits
 from server.personalization import Taste
 from server.products import PreparedProduct
 from server.sampling.admission import Demand
 from server.sampling.router import Router
 from server.sampling.row import RowRequest
 
-SLATE_PAUSE_S = 0.002
+SLATE_PAUSE_S = 0.006
 """From the deadline of one product of a slate to the next: in that time an original is shown."""
 
 CREATED_DIVERSITY = 0.5
@@ -33,13 +34,17 @@ MIN_WAIT_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a request that says nothing gets whatever its model, and what nobody gets more of."""
+    """What a request that says nothing gets whatever its model, what nobody gets more of, and what
+    an image has to be. Images are kept for as long as all of it stays the same."""
 
     min_steps: int = 4
     strength: float = 0.5
     max_reuse_error: float = 0.08
     max_tries: int = 2
     """For an image that fails verification."""
+    limits: Limits = LIMITS
+    safety: str = ""
+    """Which check of pictures there is, and how it is set."""
     nearest_bytes: int = 64 * 1024 * 1024
     """Of finished creatives, kept to meet deadlines with."""
     read_timeout_s: float = 0.25
@@ -71,7 +76,8 @@ def plan_rows(
     for seed in seeds or choose_seeds(request, taste, product):
         route = model.plan(product.condition, shopper, wish, seed)
         row = RowRequest.along(route, model.name, seed, deadline_s, max_reuse_error)
-        rows.append(replace(row, is_background=request.is_background))
+        is_first = request.slate_rank == 0
+        rows.append(replace(row, is_background=request.is_background, is_first=is_first))
     return rows
 
 
@@ -102,7 +108,7 @@ def find_deadline_s(request: ImageRequest, defaults: Defaults) -> float | None:
     deadline_s = request.deadline_s - (1 + request.num_images) * defaults.finish_s
     if request.slate_rank is None:
         return deadline_s
-    return deadline_s - (MAX_SLATE - request.slate_rank) * SLATE_PAUSE_S
+    return deadline_s - (request.slate_size - request.slate_rank) * SLATE_PAUSE_S
 
 
 def choose_style(request: ImageRequest, taste: Taste, model: ImageModel) -> str:
@@ -149,9 +155,15 @@ def may_degrade(request: ImageRequest) -> bool:
 
 
 def find_steps(
-    rows: Sequence[RowRequest], request: ImageRequest, router: Router, defaults: Defaults
+    rows: Sequence[RowRequest],
+    request: ImageRequest,
+    router: Router,
+    defaults: Defaults,
+    *,
+    is_retry: bool = False,
 ) -> int:
-    """How many steps can be done in time: as many as are asked for, or fewer where allowed.
+    """How many steps can be done in time: as many as are asked for, or fewer where allowed. Nothing
+    is refused where there `is_retry`: there is an answer without it.
 
     Raises Overloaded where only others are in the way, DeadlineExceeded where nothing helps.
     """
@@ -170,7 +182,8 @@ def find_steps(
         )
         if fits < len(fewer):
             return fewer[fits]
-    engine.observer.refused("deadline")
+    if not is_retry:
+        engine.observer.refused("deadline")
     wait_s = forecast.retry_after_s(demands)
     if math.isfinite(wait_s) and not may_degrade(request):
         raise Overloaded(max(wait_s, MIN_WAIT_S))

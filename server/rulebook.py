@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from server.brand_kits import BrandKit, KitForbids, apply_kit
 from server.core import ImageRequest, InlineProduct
+from server.creative import Kind
 from server.errors import InvalidRequest, Violation
 from server.localization.markets import Markets
 from server.localization.occasions import Occasion, UnknownMarket, localize, read_occasion
 from server.localization.prices import format_price
+from server.safety import DeniedWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +25,21 @@ class Agreement:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a field of a request says, and whether that is what the product is called."""
+
+    field: str
+    text: str
+    is_of_product: bool = False
+
+
 @dataclass(frozen=True)
 class Rulebook:
     """The files that a shop can edit, read once."""
 
     markets: Markets
-    find_denied: Callable[[str], Sequence[str]]
-    """Categories of the words of a text that are denied."""
+    denied: DeniedWords
     kits: Mapping[str, BrandKit] = field(default_factory=dict)
     house: BrandKit | None = None
     """What holds for requests that name no kit."""
@@ -37,7 +47,7 @@ class Rulebook:
     def agree(self, request: ImageRequest) -> Agreement:
         """Raises InvalidRequest naming what can't be agreed to."""
         kit = self._find_kit(request.brand_kit)
-        self._check_words(request, kit)
+        self._check_words(_find_texts(request), kit)
         for name in ("price", "former_price"):
             _check_price(request, name)
         try:
@@ -60,6 +70,12 @@ class Rulebook:
             (*warnings, *localized.warnings),
         )
 
+    def check_title(self, title: str, agreed: Agreement) -> None:
+        """The one of the catalogue that gets into the picture or its prompt. Raises InvalidRequest:
+        those that requests bring have been checked before."""
+        if isinstance(agreed.request.product, str):
+            self._check_words([Text("product_id", title, True)], agreed.kit, "its title ")
+
     def _find_kit(self, name: str) -> BrandKit | None:
         """Doors have looked before; but a batch may outlive a kit, and actors see no door."""
         if not name:
@@ -69,34 +85,32 @@ class Rulebook:
             raise InvalidRequest(Violation("brand_kit", text))
         return self.kits[name]
 
-    def _check_words(self, request: ImageRequest, kit: BrandKit | None) -> None:
+    def _check_words(self, texts: Iterable[Text], kit: BrandKit | None, whose: str = "") -> None:
         violations = []
-        for name, text in _find_words(request):
-            categories = set(self.find_denied(text))
-            if kit is not None and kit.find_denied(text):
+        for each in texts:
+            found = self.denied.find_categories(each.text, is_of_product=each.is_of_product)
+            categories = set(found)
+            if kit is not None and kit.find_denied(each.text):
                 categories.add(f"brand kit {kit.name}")
             if categories:
-                told = ", ".join(sorted(categories))
-                violations.append(Violation(name, f"has words that are denied: {told}"))
+                told = f"{whose}has words that are denied: {', '.join(sorted(categories))}"
+                violations.append(Violation(each.field, told))
         if violations:
             raise InvalidRequest(*violations, reason="PROMPT_DENIED")
 
 
-def _find_words(request: ImageRequest) -> list[tuple[str, str]]:
-    """Every text of the request that gets into a picture or its prompt, by its field."""
-    found = [
-        ("scene.brief", request.scene.brief),
-        ("caption.title_text", request.caption.title_text),
-        ("caption.badge", request.caption.badge),
-    ]
+def _find_texts(request: ImageRequest) -> Iterator[Text]:
+    """All that the request brings into a picture or its prompt."""
+    yield Text("scene.brief", request.scene.brief)
+    yield Text("caption.title_text", request.caption.title_text, True)
+    yield Text("caption.badge", request.caption.badge)
     if isinstance(request.product, InlineProduct):
-        found.append(("inline_product.title", request.product.title))
+        yield Text("inline_product.title", request.product.title, True)
         facts = " ".join(f"{k} {v}" for k, v in request.product.attributes.items())
-        found.append(("inline_product.attributes", facts))
+        yield Text("inline_product.attributes", facts, True)
     if request.layout is not None:
-        texts = enumerate(each.text for each in request.layout.elements)
-        found += [(f"layout.elements[{number}].text", text) for number, text in texts]
-    return [(name, text) for name, text in found if text]
+        for number, each in enumerate(request.layout.elements):
+            yield Text(f"layout.elements[{number}].text", each.text, each.kind is Kind.TITLE)
 
 
 def _check_price(request: ImageRequest, name: str) -> None:

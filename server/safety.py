@@ -57,6 +57,7 @@ class Category(BaseModel):
 
     words: tuple[str, ...]
     said_as: tuple[str, ...] = Field(("{}",), min_length=1)
+    spares_products: bool = False
 
     def list_phrases(self) -> Iterator[str]:
         for said in self.said_as:
@@ -68,6 +69,7 @@ class DeniedWords:
 
     def __init__(self, categories: Mapping[str, Category]) -> None:
         """Raises ValueError for an entry that has no word."""
+        self._sparing = {name for name, each in categories.items() if each.spares_products}
         entries = [
             Denied(phrase, name)
             for name, category in categories.items()
@@ -96,9 +98,11 @@ class DeniedWords:
             found |= {entry: None for needle, entry in needles if needle in folded}
         return list(found)
 
-    def find_categories(self, text: str) -> tuple[str, ...]:
-        """Those of the entries that a text holds: what a caller may be told."""
-        return tuple(dict.fromkeys(entry.category for entry in self.find(text)))
+    def find_categories(self, text: str, *, is_of_product: bool = False) -> tuple[str, ...]:
+        """Those of the entries that a text holds, perhaps one that says what a product is: what a
+        caller may be told."""
+        found = dict.fromkeys(entry.category for entry in self.find(text))
+        return tuple(each for each in found if not (is_of_product and each in self._sparing))
 
 
 def as_needle(entry: str, letters: Mapping[str, str]) -> str:

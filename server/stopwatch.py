@@ -12,6 +12,12 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.timings_s: dict[str, float] = {}
+        self._started_s = time.perf_counter()
+
+    @property
+    def total_s(self) -> float:
+        """Since it was made."""
+        return time.perf_counter() - self._started_s
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -16,9 +16,8 @@ from server.commission import Commission
 from server.core import Accepted, Pixels
 from server.creative import Explanation, Try
 from server.errors import DeadlineExceeded, InvalidRequest, Overloaded, Violation
-from server.explanation import explain, plan_explanation
+from server.explanation import explain, plan_explanation, show_small
 from server.finishing import Picture, finish
-from server.imaging.verification import LIMITS, Limits
 from server.news import Listener, News
 from server.rows import (
     MIN_WAIT_S,
@@ -71,12 +70,10 @@ class Studio:
         workers: Executor,
         defaults: Defaults,
         observer: VerificationObserver | None = None,
-        limits: Limits = LIMITS,
         safety: SafetyCheck | None = None,
     ) -> None:
-        self._router, self._workers = router, workers
-        self._limits, self._safety = limits, safety
-        self._defaults, self._observer = defaults, observer
+        self._router, self._workers, self._defaults = router, workers, defaults
+        self._observer, self._safety = observer, safety
 
     async def create(
         self, commission: Commission, watch: Stopwatch, on_event: Listener | None = None
@@ -109,7 +106,7 @@ class Studio:
     async def explain(
         self, commission: Commission, seed: int, map_side: int, watch: Stopwatch
     ) -> Explanation:
-        """Why the image of that seed looks as it does: one further tick."""
+        """Why the image of that seed looks as it does: further rows of one tick each."""
         request, taste, model = commission.request, commission.taste, commission.model
         with watch.stage("explain"):
             style = await self._load_style(commission)
@@ -129,7 +126,9 @@ class Studio:
                 pixels = await ticket.result
             finally:
                 ticket.release()
-            return await self._run(explain, probe, pixels, map_side)
+            look = probe.rows[0].look
+            show = partial(show_small, commission=commission, look=look, side=map_side)
+            return await self._run(explain, probe, pixels, show if map_side else None)
 
     async def _try_once(
         self,
@@ -142,7 +141,13 @@ class Studio:
     ) -> None:
         """Fills in what is missing and turns out well."""
         asked_steps = rows[0].plan[-1].step
-        num_steps = find_steps(rows, commission.request, self._router, self._defaults)
+        num_steps = find_steps(
+            rows,
+            commission.request,
+            self._router,
+            self._defaults,
+            is_retry=bool(creation.tries),
+        )
         if num_steps < asked_steps:
             seeds = [row.seed for row in rows]
             rows = await self._plan(commission, plan, seeds=seeds, num_steps=num_steps)
@@ -155,7 +160,7 @@ class Studio:
         with watch.stage("compose"):
             pictures = await asyncio.gather(
                 *(
-                    self._run(finish, pixels, row, commission, self._limits, self._safety)
+                    self._run(finish, pixels, row, commission, self._defaults.limits, self._safety)
                     for pixels, row in zip(sampled, rows, strict=True)
                 )
             )
@@ -174,6 +179,8 @@ class Studio:
             news = None
             if on_event is not None:
                 decode, side = commission.model.decode, commission.request.preview_side
+                if self._safety is not None:
+                    side = 0  # what is half done can't be judged
                 news = News(side, rows[0].plan[-1].step, decode, self._workers, on_event)
                 stack.callback(news.close)
             ticket = self._router.submit(rows, news.step if news else None)

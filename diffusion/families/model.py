@@ -53,7 +53,8 @@ SEEN = 8
 @dataclass(frozen=True, eq=False)
 class PretrainedProduct:
     """A product as a pretrained model is shown it, in one size of picture: conditions by task, and
-    the latents of its packshot [1, C, h, w], or of nothing where it `has_packshot` not."""
+    the latents of its packshot [1, C, h, w], or of nothing where it `has_packshot` not. Its title
+    has its attributes with it."""
 
     size: Size
     shape: tuple[int, int, int]
@@ -162,7 +163,10 @@ class PretrainedDiffusion:
         shape = self.shapes[size]
         pixels, cover = self._place(facts.cutout, size)
         has_packshot = bool(cover.any())
-        prompt = self.encode_prompt(self.specification.prompt.format(title=facts.title))
+        title = facts.title
+        if facts.attributes:
+            title += self.specification.attributes.format(words=facts.attributes)
+        prompt = self.encode_prompt(self.specification.prompt.format(title=title))
         start = self.family.encode_image(pixels)
         control = self._map(facts, size, pixels) if self.family.has_controlnet else None
         own = {**self.family.encode_packshot(pixels), **self.family.describe_size(size)}
@@ -170,7 +174,7 @@ class PretrainedDiffusion:
         return PretrainedProduct(
             size,
             shape,
-            facts.title,
+            title,
             prompt,
             {
                 task: {**own, **self._show(task, control, cover, start, has_packshot)}
@@ -179,7 +183,7 @@ class PretrainedDiffusion:
             start,
             facts.image_embedding,
             _digest(
-                facts.title.encode(),
+                title.encode(),
                 *(b"" if part is None else part.tobytes() for part in parts),
                 struct.pack("<2q", *size),
             ),

@@ -66,6 +66,6 @@ def tell_scene(words: SceneWords, wish: Wish, seed: int) -> SceneTold:
         texts.append(words.brief.format(words=brief))
     avoided = [words.palettes[choice] for choice in sorted(scene.avoided_palettes)]
     avoided += [words.settings[choice] for choice in sorted(scene.avoided_settings)]
-    avoided += [" ".join(scene.avoided.split())]
+    avoided += [" ".join(scene.avoided.split()), *scene.kept_out]
     chosen = tuple(look[axis] for axis in SCENE_AXES if axis in look)
     return SceneTold("".join(texts), ", ".join(filter(None, avoided)), chosen)

@@ -238,6 +238,10 @@ class ModelSpecification(_Part):
         default=(), description="width and height; empty: the family's own"
     )
     prompt: Prompt = "a product photograph of {title}"
+    attributes: Words = Field(
+        default=", {words}",
+        description="behind the title, of a product that has some; empty: nothing",
+    )
     negative_prompt: Plain = ""
     max_prompt_tokens: int = Field(
         default=128, ge=8, le=1024, description="of families without a fixed length of their own"

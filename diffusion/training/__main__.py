@@ -41,6 +41,7 @@ from diffusion.training.matting import train_matting
 from diffusion.training.packshots import Packshots
 from diffusion.training.restorer import train_estimator, train_restorer
 from diffusion.transformer import ProductTransformer
+from diffusion.unet import UNet
 
 WORLD = Path("features/world")
 YARDSTICKS = Path("diffusion/evaluation")
@@ -138,8 +139,10 @@ class Training:
         """Good packshots from damaged ones, tile by tile."""
         told, folder = self.config["restorer"], self.restorers / "restorer"
         schedule, batch = self.read("restorer")
+        start = load_network(UNet, self.start / "network", torch.float32) if self.start else None
+        settings = told.get("network", {})
         network = train_restorer(
-            self.packshots, schedule, self.run, batch, self.device, **told.get("network", {})
+            self.packshots, schedule, self.run, batch, self.device, start=start, **settings
         )
         network.bfloat16().save_pretrained(folder / "network")
         save_restorer_index(folder, told["name"], told["tile_side"], told["steps_of_walk"])
@@ -212,14 +215,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=DEFAULT_CHECKPOINT, help="checkpoint folder")
     parser.add_argument("--student", type=Path, default=FAST_CHECKPOINT, help="of few steps")
     parser.add_argument("--yardsticks", type=Path, default=YARDSTICKS, help="judge and baseline")
-    parser.add_argument("--restorers", type=Path, default=RESTORERS, help="restorer and matting")
+    parser.add_argument("--restorers", type=Path, default=RESTORERS, help="of packshots")
     parser.add_argument(
         "--clicks",
         type=Path,
         default=Path("out/train/clicks.parquet"),
         help="training set, from python -m features.training_set",
     )
-    parser.add_argument("--start", type=Path, help="a checkpoint whose generator is trained on")
+    parser.add_argument(
+        "--start", type=Path, help="a checkpoint whose generator or restorer is trained on"
+    )
     parser.add_argument("--device", type=torch.device, default=device, help="default: %(default)s")
     told = vars(parser.parse_args())
     stages = told.pop("stages")

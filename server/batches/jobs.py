@@ -7,13 +7,12 @@ import dataclasses
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TypeVar
 
-from sqlalchemy import Engine, QueuePool
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from server import logs
+from server import database, logs
 from server.batches.batch import Batch, Submission
 from server.batches.claims import Claims
 from server.batches.feeds import Feeds
@@ -23,7 +22,6 @@ from server.errors import Unavailable
 
 _EXPIRY_PAUSE_S = 60.0
 _NUM_THREADS = 2
-_CLOSE_S = 5.0
 
 T = TypeVar("T")
 log = logs.logger(__name__)
@@ -61,11 +59,7 @@ class Jobs:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._threads.shutdown()
-        with suppress(TimeoutError):  # a thread that was left alone may still hold a connection
-            async with asyncio.timeout(_CLOSE_S):
-                while isinstance(pool := self._engine.pool, QueuePool) and pool.checkedout():
-                    await asyncio.sleep(0.01)
-        self._engine.dispose()
+        await database.close(self._engine)
 
     async def submit(self, submission: Submission) -> tuple[Batch, bool]:
         """The batch, and whether it was known. Raises InvalidRequest, Overloaded."""

@@ -9,10 +9,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from server.core import ImageRequest, ImageResult
-from server.errors import Unavailable
 
 _POLL_S = 0.02
-_PAUSES_S = (1.0, 3.0, 9.0)
 
 
 class Generator(Protocol):
@@ -25,8 +23,7 @@ class Background:
     """The pipeline, for those who can wait: it fills the engine up to `max_rows` rows and leaves
     the rest to others, and it starts nothing while others have as many.
 
-    The scheduler puts all that somebody waits for before it. What is unavailable for a moment, a
-    model that is being exchanged say, is asked for again.
+    The scheduler puts all that somebody waits for before it.
     """
 
     def __init__(
@@ -41,11 +38,6 @@ class Background:
         """Raises what the pipeline raises."""
         request = replace(request, is_background=True)
         async with self._take_room(request.num_images):
-            for pause_s in _PAUSES_S:
-                try:
-                    return await self._pipeline.generate(request)
-                except Unavailable:
-                    await asyncio.sleep(pause_s)
             return await self._pipeline.generate(request)
 
     @asynccontextmanager

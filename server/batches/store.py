@@ -106,11 +106,10 @@ class BatchStore:
     def expire(self, keep_s: float) -> int:
         """Forget batches that ended that long ago; how many."""
         old = and_(batches.c.is_closed.is_(True), batches.c.end_s < self._clock() - keep_s)
+        theirs = requests.c.batch_key.in_(select(batches.c.key).where(old))
         with self._engine.begin() as connection:
-            keys = connection.execute(select(batches.c.key).where(old)).scalars().all()
-            connection.execute(delete(requests).where(requests.c.batch_key.in_(keys)))
-            connection.execute(delete(batches).where(batches.c.key.in_(keys)))
-        return len(keys)
+            connection.execute(delete(requests).where(theirs))
+            return connection.execute(delete(batches).where(old)).rowcount
 
     def _find(self, connection: Connection, submission: Submission) -> Batch | None:
         here = batches.c.batch_id == submission.batch_id

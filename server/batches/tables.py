@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 from sqlalchemy import (
     URL,
@@ -19,13 +17,10 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    create_engine,
-    event,
-    make_url,
 )
 from sqlalchemy.exc import DBAPIError
 
-BUSY_TIMEOUT_S = 30.0
+from server.database import open_engine
 
 PENDING, SUCCEEDED, FAILED = "pending", "succeeded", "failed"
 """States of a request."""
@@ -71,19 +66,7 @@ requests = Table(
 
 def open_database(url: str | URL) -> Engine:
     """Creates what is missing. Raises sqlalchemy.exc.SQLAlchemyError, OSError."""
-    parsed = make_url(url)
-    is_sqlite = parsed.get_backend_name() == "sqlite"
-    if is_sqlite and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    arguments = {"timeout": BUSY_TIMEOUT_S} if is_sqlite else {}
-    engine = create_engine(
-        parsed,
-        connect_args=arguments,
-        pool_pre_ping=not is_sqlite,
-        hide_parameters=True,  # they say who asked, and errors are logged
-    )
-    if is_sqlite:
-        event.listen(engine, "connect", _make_durable)
+    engine = open_engine(url)
     _create_tables(engine)
     return engine
 
@@ -97,9 +80,3 @@ def _create_tables(engine: Engine) -> None:
             connection.commit()
             return
     metadata.create_all(engine)
-
-
-def _make_durable(connection: Any, record: object) -> None:
-    """Readers don't wait for the writer, and what was committed survives a power cut."""
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
-        connection.execute(f"PRAGMA {pragma}")

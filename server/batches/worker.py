@@ -7,6 +7,7 @@ after a crash the rest is made again, into the same files.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -139,7 +140,8 @@ class Worker:
             store,
             place.explain,
             num_in_flight=place.num_in_flight,
-            patience_s=float("inf"),
+            patience_s=math.inf,
+            outage_s=math.inf,  # a batch can't be started again
             is_healthy=place.is_healthy,
         )
         await runner.run(self._list_tasks(claim), keep)

@@ -3,6 +3,9 @@
 A disk takes lines at the end of one file, synchronized. Object stores can't append: there the
 journal is a row of small files, of which the last few seconds may be missing after a crash; what
 they had is made again, into the same files.
+
+On a disk a folder is one run's, or that of the shards of one count. Object stores have no locks:
+there it is for whoever starts runs to start no two that have rows in common.
 """
 
 from __future__ import annotations
@@ -12,19 +15,23 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
 from server.bulk.record import Record
+from server.bulk.shard import Shard
 from server.bulk.store import Store, explain
 
 FOLDER = "journal"
+_LOCK = ".shards"
 _SEGMENT_ROWS = 64
 _SEGMENT_S = 5.0
 
 
 class JournalTaken(RuntimeError):
-    """Another run writes to the same journal."""
+    """Another run has rows in common with this one."""
 
 
 class Journal(Protocol):
@@ -62,26 +69,31 @@ def read_journal(store: Store) -> Iterator[Record]:
                 continue
 
 
-def open_journal(store: Store, label: str) -> Journal:
-    """`label` tells runs apart that write at the same time. Raises JournalTaken, StoreFailed."""
+def open_journal(store: Store, shard: Shard | None = None) -> Journal:
+    """The shards of one count may write at the same time. Raises JournalTaken, StoreFailed."""
+    shard = shard or Shard()
     store.make_folders(FOLDER)
+    label = f"rows{shard.suffix}"
     if store.local is None:
         return SegmentJournal(store, label)
-    return FileJournal(store.local / FOLDER / f"{label}.jsonl")
+    return FileJournal(store.local / FOLDER, label, shard.count)
 
 
 class FileJournal:
-    def __init__(self, path: Path) -> None:
-        try:
-            self._file = path.open("ab+", buffering=0)
-        except OSError as error:
-            raise explain(error, str(path)) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process
-        except OSError as error:
-            self._file.close()
-            raise JournalTaken(f"another run writes to {path}") from error
-        self._cut_torn_line()
+    def __init__(self, folder: Path, label: str, num_shards: int) -> None:
+        path = folder / f"{label}.jsonl"
+        with ExitStack() as stack:
+            try:
+                self._lock = stack.enter_context((folder / _LOCK).open("ab+", buffering=0))
+                self._file = stack.enter_context(path.open("ab+", buffering=0))
+                _share(self._lock, num_shards)
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process
+            except BlockingIOError as error:
+                raise JournalTaken(f"another run writes to {path}") from error
+            except OSError as error:
+                raise explain(error, str(path)) from error
+            self._cut_torn_line()
+            stack.pop_all()
 
     def append(self, records: Sequence[Record]) -> None:
         end = self._file.seek(0, os.SEEK_END)
@@ -97,6 +109,7 @@ class FileJournal:
 
     def close(self) -> None:
         self._file.close()
+        self._lock.close()
 
     def _cut_torn_line(self) -> None:
         """What a crash left behind the last whole line."""
@@ -136,6 +149,22 @@ class SegmentJournal:
         self._store.write(path, b"".join(self._lines))
         self._lines, self._number = [], self._number + 1
         self._written_s = time.monotonic()
+
+
+def _share(lock: FileIO, num_shards: int) -> None:
+    """Holds the lock with the shards of the same count alone. Raises JournalTaken, OSError."""
+    told = b"%d" % num_shards
+    with suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody is there: the count is ours
+        lock.truncate(0)
+        lock.write(told)
+    fcntl.flock(lock, fcntl.LOCK_SH)  # whoever has it alone has it for a moment
+    lock.seek(0)
+    if (found := lock.read()) != told:
+        count = (found or b"").decode(errors="replace")
+        rows = "all rows" if count == "1" else f"one of {count} shards"
+        folder = Path(str(lock.name)).parent
+        raise JournalTaken(f"another run, of {rows}, writes to {folder}")
 
 
 def _shorten(name: str) -> bytes:

@@ -16,6 +16,7 @@ from server.bulk.journal import read_journal
 from server.bulk.record import Record
 from server.bulk.shard import Shard
 from server.bulk.store import Store
+from server.core import Arm
 
 _BATCH = 1024
 _TRY = pa.struct([("seed", pa.uint64()), ("reasons", pa.list_(pa.string()))])
@@ -47,23 +48,29 @@ SCHEMA = pa.schema(
         ("max_difference", pa.int32()),
         ("growth_percent", pa.float64()),
         ("mask_uncertainty", pa.float64()),
+        ("mask_source", pa.string()),
         ("sharpness", pa.float64()),
         ("look", pa.list_(pa.string())),
+        ("is_original", pa.bool_()),
+        ("layout", pa.string()),
         ("title_language", pa.string()),
         ("warnings", pa.list_(pa.string())),
         ("tries", pa.list_(_TRY)),
         ("explanation", pa.string()),
     ]
 )
-"""One row for each image; no shopper's id among them: `name` joins it to the request."""
+"""One row for each image; no shopper's id among them: `name` joins it to the request. `layout` is
+JSON, as a request takes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What there is at the end of a run, by all runs."""
+    """What there is at the end of a run, by all runs; `num_originals` of the images are packshots
+    in place of creatives."""
 
     num_finished: int
     num_images: int
+    num_originals: int
     num_failed: int
     manifest: str
     failures: str
@@ -75,9 +82,10 @@ def write_outcome(store: Store, shard: Shard) -> Outcome:
     manifest, failures = f"manifest{shard.suffix}.parquet", f"failures{shard.suffix}.jsonl"
     failed: dict[bytes, Record] = {}
     finished: set[bytes] = set()
-    batches, rows = [], list[Mapping[str, Any]]()
+    batches, rows, num_originals = [], list[Mapping[str, Any]](), 0
     for record in _read_once(store, shard, finished, failed):
         rows += _list_rows(record)
+        num_originals += _count_originals(record)
         if len(rows) >= _BATCH:
             batches.append(pa.RecordBatch.from_pylist(rows, SCHEMA))
             rows = []
@@ -87,7 +95,7 @@ def write_outcome(store: Store, shard: Shard) -> Outcome:
     pq.write_table(table, file)
     store.write(manifest, file.getvalue())
     store.write(failures, b"".join(_write_failures(failed)))
-    return Outcome(len(finished), len(table), len(failed), manifest, failures)
+    return Outcome(len(finished), len(table), num_originals, len(failed), manifest, failures)
 
 
 def _read_once(
@@ -112,6 +120,11 @@ def _list_rows(record: Record) -> Iterator[dict[str, Any]]:
         row |= {**record.account, **image}
         row["feature_ages_s"] = list(record.account.get("feature_ages_s", {}).items())
         yield row
+
+
+def _count_originals(record: Record) -> int:
+    is_asked = record.account.get("arm") == Arm.ORIGINAL.value
+    return 0 if is_asked else sum(bool(image.get("is_original")) for image in record.images)
 
 
 def _write_failures(failed: Mapping[bytes, Record]) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from tqdm import tqdm
@@ -20,9 +20,11 @@ log = logs.logger(__name__)
 class Progress:
     """`num_finished` of `num_rows` were so before."""
 
-    def __init__(self, num_rows: int, num_finished: int) -> None:
+    def __init__(
+        self, num_rows: int, num_finished: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.num_finished = self.num_failed = self.num_images = 0
-        self._num_rows, self._num_before = num_rows, num_finished
+        self._num_rows, self._num_before, self._clock = num_rows, num_finished, clock
         self._bar = tqdm(
             total=num_rows,
             initial=num_finished,
@@ -31,7 +33,7 @@ class Progress:
             dynamic_ncols=True,
             disable=not sys.stderr.isatty(),
         )
-        self._started_s = self._told_s = self._ended_s = time.monotonic()
+        self._started_s = self._told_s = self._ended_s = clock()
 
     def __enter__(self) -> Progress:
         return self
@@ -55,7 +57,7 @@ class Progress:
         return self._ended_s - self._started_s
 
     def begin(self) -> None:
-        self._started_s = self._told_s = time.monotonic()
+        self._started_s = self._told_s = self._clock()
         self._bar.unpause()
 
     def note(self, records: Sequence[Record]) -> None:
@@ -63,7 +65,9 @@ class Progress:
             self.num_finished += record.is_finished
             self.num_failed += not record.is_finished
             self.num_images += len(record.images)
-        self._ended_s = time.monotonic()
+        if not records:
+            return
+        self._ended_s = self._clock()
         if self.num_failed:
             self._bar.set_postfix(failed=self.num_failed, refresh=False)
         self._bar.update(len(records))

@@ -1,12 +1,14 @@
 """The same on actors of Ray Data, each with the models loaded once. Only here is Ray imported.
 
-Actors write images, the driver keeps the journal: a row that is tried again, after an actor died,
-writes the same bytes to the same place, and is told once.
+One actor reads the requests, as they are needed. Others write images, and the driver keeps the
+journal: a row that is tried again, after an actor died, writes the same bytes to the same place,
+and is told once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import pickle
@@ -20,12 +22,18 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from server.bulk.plan import RequestsInvalid
 from server.bulk.record import Record, Task
 from server.bulk.runner import EngineBroken, Explain, Generator, Keep, Runner
 from server.bulk.store import Store, StoreFailed
+from server.bulk.tables import TableUnreadable
 
-_TASKS, _RECORDS, _STOPPED = "task", "record", "stopped"
+_BLOCK, _RECORDS, _STOPPED = "block", "record", "stopped"
 _CALLS = 2  # of an actor at once, so that its forwards stay full from one batch to the next
+
+
+Tasks = Callable[[], Iterable[Task]]
+"""Reads the rows to be made; goes to another process of the same machine."""
 
 
 class RayMissing(RuntimeError):
@@ -58,20 +66,23 @@ class Actors:
     num_in_flight: int = 32
 
 
-def run_on_actors(actors: Actors, store: Store, tasks: Iterable[Task], keep: Keep) -> None:
-    """Ends when all tasks have, and are kept. Raises RayMissing, StoreFailed and EngineBroken."""
+def run_on_actors(actors: Actors, store: Store, tasks: Tasks, num_tasks: int, keep: Keep) -> None:
+    """Ends when all tasks have, and are kept. Raises RayMissing, RequestsInvalid, TableUnreadable,
+    StoreFailed and EngineBroken."""
     with _running_ray(actors) as ray:
-        stopped = _run(ray, actors, store, tasks, keep)
+        stopped = _run(ray, actors, store, tasks, num_tasks, keep)
     if stopped is not None:
         raise stopped
 
 
 def _run(
-    ray: Any, actors: Actors, store: Store, tasks: Iterable[Task], keep: Keep
+    ray: Any, actors: Actors, store: Store, tasks: Tasks, num_tasks: int, keep: Keep
 ) -> Exception | None:
     """Why it can't go on, if so. Told, not raised: on the way out of here Ray takes down what runs,
     which an exception would hold on to until Ray itself is gone."""
-    blocks = [ray.put(block) for block in _divide(tasks, actors.num_in_flight)]
+    feeder = _start_feeder(ray, tasks, actors.num_in_flight)
+    num_blocks = -(-num_tasks // actors.num_in_flight)
+    blocks = [ray.put(pa.table({_BLOCK: [number]})) for number in range(num_blocks)]
     strategy = ray.data.ActorPoolStrategy(
         size=actors.count,
         max_tasks_in_flight_per_actor=2 * _CALLS,
@@ -80,8 +91,8 @@ def _run(
     )
     made = ray.data.from_arrow_refs(blocks).map_batches(
         _Maker,
-        fn_constructor_args=(actors, store),
-        batch_size=actors.num_in_flight,  # by default all of a block, and a GPU wants a number
+        fn_constructor_args=(actors, store, feeder),
+        batch_size=1,
         batch_format="pyarrow",
         zero_copy_batch=True,
         compute=strategy,
@@ -100,7 +111,17 @@ def _run(
                 if row[_STOPPED]:
                     stopped: Exception = pickle.loads(row[_STOPPED])
                     return stopped
+                if row[_RECORDS] is None:  # the last of its block
+                    feeder.drop.remote(row[_BLOCK])
     return None
+
+
+def _start_feeder(ray: Any, tasks: Tasks, num_rows: int) -> Any:
+    """Beside the driver, where the file is that was looked through."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Feeder).remote(tasks, num_rows)
 
 
 @contextmanager
@@ -134,36 +155,50 @@ def _count_gpus(actors: Actors, resources: Mapping[str, float]) -> float:
     return float(resources.get("GPU", 0) >= actors.count)
 
 
-def _divide(tasks: Iterable[Task], num_rows: int) -> Iterator[pa.Table]:
-    block: list[bytes] = []
-    for task in tasks:
-        block.append(pickle.dumps(task))
-        if len(block) == num_rows:
-            yield pa.table({_TASKS: pa.array(block, pa.binary())})
-            block = []
-    if block:
-        yield pa.table({_TASKS: pa.array(block, pa.binary())})
+class Feeder:
+    """An actor that reads requests, `num_rows` to a block, no further than somebody has asked for.
+
+    A block stays until it is dropped: an actor that died may have had it.
+    """
+
+    def __init__(self, tasks: Tasks, num_rows: int) -> None:
+        self._tasks, self._num_rows = iter(tasks()), num_rows
+        self._blocks: list[list[bytes]] = []
+
+    def take(self, number: int) -> list[bytes]:
+        """Tasks as bytes; none of a block that was dropped. Raises what reading raises."""
+        while len(self._blocks) <= number:
+            block = itertools.islice(self._tasks, self._num_rows)
+            self._blocks.append([pickle.dumps(task) for task in block])
+        return self._blocks[number]
+
+    def drop(self, number: int) -> None:
+        self._blocks[number] = []
 
 
 class _Maker:
     """The actor's own: an event loop in a thread of its own, and in it what answers, built once."""
 
-    def __init__(self, actors: Actors, store: Store) -> None:
-        self._actors, self._store = actors, store
+    def __init__(self, actors: Actors, store: Store, feeder: Any) -> None:
+        self._actors, self._store, self._feeder = actors, store, feeder
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="bulk", daemon=True).start()
         self._runner = self._submit(self._open())
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        tasks = [pickle.loads(task) for task in batch.column(_TASKS).to_pylist()]
+        import ray
+
+        (number,) = batch.column(_BLOCK).to_pylist()
         records: list[Record] = []
         stopped: bytes | None = None
         try:
-            self._submit(self._run(tasks, records)).result()
+            tasks = map(pickle.loads, ray.get(self._feeder.take.remote(number)))
+            self._submit(self._run(list(tasks), records)).result()
         except Exception as error:  # Ray would make a text of it, and try again
             stopped = pickle.dumps(_simplify(error))
         lines = [record.to_line() for record in records]
         columns: Mapping[str, Any] = {
+            _BLOCK: [number] * (len(lines) + 1),
             _RECORDS: pa.array([*lines, None], pa.binary()),
             _STOPPED: pa.array([*(None for _ in lines), stopped], pa.binary()),
         }
@@ -190,5 +225,7 @@ class _Maker:
 
 def _simplify(error: Exception) -> Exception:
     """What the driver can load and tell, whatever it was caused by."""
-    kind = StoreFailed if isinstance(error, StoreFailed) else EngineBroken
-    return kind(str(error) or type(error).__name__)
+    cause = getattr(error, "cause", None) or error  # what another actor raised, Ray wraps
+    kinds = StoreFailed, RequestsInvalid, TableUnreadable
+    kind = next((each for each in kinds if isinstance(cause, each)), EngineBroken)
+    return kind(str(cause) or type(cause).__name__)

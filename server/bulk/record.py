@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from server.core import ImageRequest, ImageResult
+from server.creative import Fidelity, Layout
 
 IMAGES = "images"
 _LONGEST_NAME = 180  # of a file: 255 bytes are what most file systems allow
@@ -96,9 +97,24 @@ def describe_image(path: str, image: Any) -> dict[str, Any]:
         "height": image.height,
         "mime_type": image.mime_type,
         "sha256": hashlib.sha256(image.data).hexdigest(),
-        **({} if image.fidelity is None else asdict(image.fidelity)),
+        **({} if image.fidelity is None else _describe_fidelity(image.fidelity)),
         "look": list(image.look),
+        "is_original": image.is_original,
+        "layout": None if image.layout is None else describe_layout(image.layout),
     }
+
+
+def describe_layout(layout: Layout) -> str:
+    """JSON, as the column `layout` of a request takes it."""
+    told = asdict(layout)
+    for element, own in zip(told["elements"], layout.elements, strict=True):
+        element["kind"] = f"KIND_{own.kind.name}"
+    return json.dumps(told, ensure_ascii=False)
+
+
+def _describe_fidelity(fidelity: Fidelity) -> dict[str, Any]:
+    source = fidelity.mask_source
+    return {**asdict(fidelity), "mask_source": "" if source is None else source.value}
 
 
 def name_image(name: str, number: int | None, mime_type: str) -> str:

@@ -24,8 +24,10 @@ Keep = Callable[[Sequence[Record]], None]
 NUM_IN_FLIGHT = 32
 _CHUNK = 64  # tasks that are drawn from a file at once
 _PATIENCE_S = 300.0
+_OUTAGE_S = _MOMENT_S = 5.0
 _LONGEST_WAIT_S = 5.0
-_READ_PAUSES_S = (1.0, 3.0)
+
+log = logs.logger(__name__)
 
 
 class EngineBroken(RuntimeError):
@@ -41,9 +43,10 @@ class Generator(Protocol):
 class Runner:
     """An image is the same whatever runs beside it: nothing of a request depends on another.
 
-    `num_in_flight` requests are under way at once, enough to fill the engine's forwards. A full
-    engine is waited for, up to `patience_s` for one request. Nobody waits for a bulk image: where a
-    shopper's features can't be read that is a failure, not a generic image.
+    `num_in_flight` requests are under way at once, enough to fill the engine's forwards. For one
+    request a full engine is waited for up to `patience_s`, and features or a model that are away up
+    to `outage_s`. Nobody waits for a bulk image: where a shopper's features can't be read that is a
+    failure, not a generic image.
     """
 
     def __init__(
@@ -54,11 +57,12 @@ class Runner:
         *,
         num_in_flight: int = NUM_IN_FLIGHT,
         patience_s: float = _PATIENCE_S,
+        outage_s: float = _OUTAGE_S,
         is_healthy: Callable[[], bool] = lambda: True,
     ) -> None:
         self._pipeline, self._store, self._explain = pipeline, store, explain
-        self._num_in_flight, self._patience_s = num_in_flight, patience_s
-        self._is_healthy = is_healthy
+        self._num_in_flight, self._is_healthy = num_in_flight, is_healthy
+        self._patience_s, self._outage_s = patience_s, outage_s
 
     async def run(self, tasks: Iterable[Task], keep: Keep) -> None:
         """Makes all of them, in any order, and hands `keep` what has ended.
@@ -98,27 +102,37 @@ class Runner:
         await commit.add(await self.make(task))
 
     async def _generate(self, request: ImageRequest) -> ImageResult:
-        give_up_s = time.monotonic() + self._patience_s
-        pauses_s = iter(_READ_PAUSES_S)
+        started_s = time.monotonic()
+        num_away = 0
         while True:
             try:
-                result = await self._pipeline.generate(request)
-                if result.personalization.reason is not Reason.FEATURES_UNAVAILABLE:
-                    return result
-                error: Exception = Unavailable(
-                    "the shopper's features can't be read now", "FEATURES_UNAVAILABLE"
-                )
-                wait_s = next(pauses_s, None)
-            except Overloaded as full:
-                error = full
-                wait_s = min(max(full.retry_after_s, 0.05), _LONGEST_WAIT_S)
-                if time.monotonic() + wait_s > give_up_s:
-                    wait_s = None
-            except FeaturesUnavailable as unread:
-                error, wait_s = unread, next(pauses_s, None)
-            if wait_s is None:
-                raise error
+                return await self._try_once(request)
+            except (Overloaded, Unavailable, FeaturesUnavailable) as error:
+                num_away += not isinstance(error, Overloaded)
+                wait_s = _choose_wait_s(error, num_away)
+                give_up_s = started_s + self._find_patience_s(error)
+                if time.monotonic() + wait_s > give_up_s or not self._is_healthy():
+                    raise
+                if num_away == 1 and not isinstance(error, Overloaded):
+                    log.warning("waits", error=str(error))
             await asyncio.sleep(wait_s)
+
+    async def _try_once(self, request: ImageRequest) -> ImageResult:
+        result = await self._pipeline.generate(request)
+        if result.personalization.reason is Reason.FEATURES_UNAVAILABLE:
+            text = "the shopper's features can't be read now"
+            raise Unavailable(text, Reason.FEATURES_UNAVAILABLE.name)
+        return result
+
+    def _find_patience_s(self, error: Exception) -> float:
+        match error:
+            case Overloaded():
+                return self._patience_s
+            case FeaturesUnavailable():
+                return self._outage_s if error.is_passing else 0.0
+            case Unavailable(reason="PACKSHOT_UNAVAILABLE"):
+                return _MOMENT_S  # more likely its own fault than that of where it lies
+        return self._outage_s
 
     def _write(self, name: str, result: ImageResult) -> list[dict[str, Any]]:
         is_only = len(result.images) == 1
@@ -168,6 +182,12 @@ class GroupCommit:
                     kept.set_result(None)
                 else:
                     kept.set_exception(broken)
+
+
+def _choose_wait_s(error: Exception, num_away: int) -> float:
+    """As a full engine says, and longer each time that something is away."""
+    wait_s = error.retry_after_s if isinstance(error, Overloaded) else 3.0 ** min(num_away - 1, 9)
+    return min(max(wait_s, 0.05), _LONGEST_WAIT_S)
 
 
 async def _draw(tasks: Iterable[Task]) -> AsyncIterator[Task]:

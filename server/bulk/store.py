@@ -32,8 +32,8 @@ class Store:
         try:
             self._files: Any
             self._files, self._root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise StoreFailed(f"{url}: {error}") from error
+        except Exception as error:
+            raise StoreFailed(f"{url}: {tell(error)}") from error
 
     @property
     def local(self) -> Path | None:
@@ -58,6 +58,17 @@ class Store:
                 self._files.pipe_file(self._join(path), data)
             else:
                 write_whole(self.local / path, data)
+
+    def put(self, path: str, data: bytes) -> None:
+        """As `write`, and never torn: elsewhere it is moved into its place, which may copy it."""
+        if self.local is not None:
+            self.write(path, data)
+            return
+        folder, _, name = self._join(path).rpartition("/")
+        unfinished = f"{folder}/.{name}.unfinished"
+        with self._translating("can't be written", path):
+            self._files.pipe_file(unfinished, data)
+            self._files.mv(unfinished, self._join(path))
 
     def read(self, path: str) -> bytes | None:
         """None where there is no such file."""
@@ -93,15 +104,20 @@ class Store:
     def _translating(self, what: str, path: str = "") -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except Exception as error:  # the clients of many a cloud have errors of their own
             raise explain(error, self.locate(path), what) from error
 
 
-def explain(error: OSError, place: str, what: str = "can't be written") -> StoreFailed:
-    if error.errno in _FULL:
+def explain(error: Exception, place: str, what: str = "can't be written") -> StoreFailed:
+    if isinstance(error, OSError) and error.errno in _FULL:
         return StoreFailed(f"no space is left for {place}")
-    why = error.strerror or str(error) or type(error).__name__
-    return StoreFailed(f"{place} {what}: {why}")
+    return StoreFailed(f"{place} {what}: {tell(error)}")
+
+
+def tell(error: Exception) -> str:
+    """Why, in one line."""
+    why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    return why or type(error).__name__
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import fsspec
-import pyarrow as pa
 import pyarrow.parquet as pq
+
+from server.bulk.store import tell
 
 _BATCH = 1024
 _SUFFIXES = (".parquet", ".jsonl", ".csv")
@@ -31,9 +32,8 @@ def read_table(url: str) -> Iterator[NumberedRow]:
     try:
         with fsspec.open(url, "rb", compression="infer") as file:
             yield from reader(file)
-    except (OSError, ImportError, ValueError, csv.Error, pa.ArrowException) as error:
-        why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise TableUnreadable(f"{url}: {why}") from error
+    except Exception as error:  # the clients of many a cloud have errors of their own
+        raise TableUnreadable(f"{url}: {tell(error)}") from error
 
 
 def find_format(url: str) -> str:

@@ -34,9 +34,10 @@ from features.reader import FeatureReader
 from features.store import StoreConfig, StoreMissing
 from features.vector import FingerprintMismatch
 from server import logs
-from server.commands.creatives import open_cache, open_safety, read_rules
-from server.commands.enhancement import open_enhancer, open_matting
-from server.commands.serve import Built, StartFailed
+from server.commands.creatives import describe_safety, open_cache, open_safety, read_rules
+from server.commands.enhancement import check_restorer, open_enhancer, open_matting
+from server.commands.serve import Built
+from server.commands.start_failed import StartFailed
 from server.commands.workshop import (
     choose_device,
     describe,
@@ -67,12 +68,14 @@ log = logs.logger(__name__)
 async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator[Built]:
     """Yields once the model is loaded, features are there and every bucket is warm."""
     rules, safety = read_rules(configuration.creatives), open_safety(configuration.creatives)
+    check_restorer(configuration.enhancement)
     devices = [choose_device(name) for name in name_devices(configuration.engine)]
     take_cores(1)
     try:
         with all_cores(count_threads(configuration.engine)) as run:
             placed = [await run(load_models, configuration, device) for device in devices]
             encoders = placed[0][QUALITY].encoders
+            matting = await run(open_matting, configuration.enhancement, devices[0])
             reader = await run(open_features, configuration.features, encoders, metrics)
     except (CheckpointUnusable, FingerprintMismatch, StoreMissing) as error:
         raise StartFailed(str(error)) from error
@@ -83,7 +86,11 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
     ]
     for engine, each in zip(engines, placed, strict=True):
         engine.pace.load(name_pace_file(configuration, each[QUALITY]))
-        await asyncio.to_thread(engine.start, [warm_request(model) for model in each.values()])
+        requests = [warm_request(model) for model in each.values()]
+        try:
+            await asyncio.to_thread(engine.start, requests)
+        except (ValueError, torch.OutOfMemoryError) as error:  # strict mode, or too large a bucket
+            raise StartFailed(f"engine: {error}") from error
     router = Router(engines)
     gc.collect()
     gc.freeze()  # what is built in lives as long as the process: no collection walks it again
@@ -93,19 +100,22 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
         strength=configuration.model.strength,
         max_reuse_error=configuration.engine.max_reuse_error,
         max_tries=configuration.creatives.max_tries,
+        limits=Limits(**configuration.verification.model_dump()),
+        safety=describe_safety(configuration.creatives),
         read_timeout_s=configuration.features.timeout_s,
     )
     with ThreadPoolExecutor(NUM_WORKERS, "pixels", take_cores, (1,)) as workers:
-        wanted = Limits(**configuration.verification.model_dump())
-        studio = Studio(router, workers, defaults, metrics, wanted, safety)
+        studio = Studio(router, workers, defaults, metrics, safety)
         cache = open_cache(configuration.image_cache, workers, metrics)
-        pipeline = Pipeline(reader, models, encoders, rules, studio, cache, workers, defaults)
+        pipeline = Pipeline(
+            reader, models, encoders, rules, studio, cache, workers, defaults, matting.find_alpha
+        )
         enhancer, restoring = open_enhancer(
             configuration.enhancement,
             engines,
             devices,
             reader,
-            open_matting(configuration.enhancement, devices[0]),
+            matting,
             workers,
             defaults.read_timeout_s,
             metrics,
@@ -123,6 +133,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
                 lambda: router.num_rows,
                 tuple(rules.kits),
                 enhancer,
+                pipeline.join,
             )
         finally:
             await restoring.close()

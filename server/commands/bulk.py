@@ -7,6 +7,8 @@ Exit status: 0 where every row has its images, 1 where some have none, 2 where n
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
@@ -29,13 +31,14 @@ from server.bulk.runner import EngineBroken, Keep, Runner
 from server.bulk.shard import Shard
 from server.bulk.store import Store, StoreFailed
 from server.bulk.tables import TableUnreadable
-from server.commands.serve import Build, Built, StartFailed
+from server.commands.serve import Build, Built
 from server.commands.signals import Interrupted, cancel_at_signal, raising_signals
-from server.configuration import Configuration
+from server.commands.start_failed import StartFailed
+from server.configuration import Configuration, EngineSlice
 from server.doors.request_file import RequestFile, RequestRow, explain
 from server.metrics import Metrics
 
-_RUN = "run"
+_RUN = re.compile(r"run(-\d+-of-\d+)?\.json")
 _DONE, _SOME_FAILED, _NOT_STARTED, _SIGNALLED = 0, 1, 2, 128
 _NOT_STARTABLE = (JournalTaken, RayMissing, RequestsInvalid, StartFailed, TableUnreadable)
 _READ_TIMEOUT_S = 30.0
@@ -76,14 +79,14 @@ def bulk(configuration: Configuration, build: Build, options: BulkOptions) -> in
         except Interrupted as interrupted:
             _refuse(f"stopped by {interrupted}")
             return _SIGNALLED + interrupted.number
-        return _run(job, _for_bulk(configuration, options), build)
+        return _run(job, adapt(configuration, options.engine), build)
 
 
 def _prepare(options: BulkOptions) -> Job:
     """All that can be wrong with the input is found here, before a model is loaded."""
     store = Store(options.out)
     store.make_folders("", IMAGES, FOLDER)
-    journal = open_journal(store, f"rows{options.shard.suffix}")
+    journal = open_journal(store, options.shard)
     try:
         finished = Finished(store)
         file = RequestFile(options.requests, _find_day(store, options.shard))
@@ -96,32 +99,53 @@ def _prepare(options: BulkOptions) -> Job:
 
 
 def _find_day(store: Store, shard: Shard) -> date:
-    """Of the first run: a season does not change halfway through."""
-    days = [
-        date.fromisoformat(json.loads(store.read(path) or b"")["day"])
-        for path in store.list_files("")
-        if path.startswith(_RUN)
-    ]
+    """Of the first run: a season does not change halfway through. Raises StoreFailed."""
+    days = [_read_day(store, path) for path in store.list_files("") if _RUN.fullmatch(path)]
     if not days:
         days = [datetime.now(UTC).date()]
         text = json.dumps({"day": days[0].isoformat()})
-        store.write(f"{_RUN}{shard.suffix}.json", text.encode() + b"\n")
+        store.write(f"run{shard.suffix}.json", text.encode() + b"\n")
     return min(days)
 
 
-def _for_bulk(configuration: Configuration, options: BulkOptions) -> Configuration:
-    """Nobody waits for these images, so that features may take their time. Actors may find
-    themselves in another folder, and several on one machine: each takes the cores it is given."""
-    engine, features = configuration.engine, configuration.features
+def _read_day(store: Store, path: str) -> date:
+    try:
+        return date.fromisoformat(json.loads(store.read(path) or b"")["day"])
+    except (ValueError, KeyError, TypeError) as error:
+        fault = "does not tell the day of a run: where none has made anything yet, remove it"
+        raise StoreFailed(f"{store.locate(path)} {fault}") from error
+
+
+def adapt(configuration: Configuration, engine: Literal["local", "ray"]) -> Configuration:
+    """What a run makes of settings that nobody gave.
+
+    Nobody waits for these images, so that features may take their time, and forwards are full
+    anyway, so that all may be of one size: the bytes are then the same whatever shares them. Actors
+    may find themselves in another folder, and several on one machine: each takes the cores it is
+    given.
+    """
+    features, settings = configuration.features, configuration.engine
+    is_strict = settings.strict or "strict" not in settings.model_fields_set
+    num_threads = settings.threads or int(engine == "ray")
+    settings = settings.model_copy(update={"strict": is_strict, "threads": num_threads})
+    if is_strict and "buckets" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"buckets": (_choose_bucket(settings),)})
     patient = features.model_copy(
         update={
             "timeout_s": max(features.timeout_s, _READ_TIMEOUT_S),
             "home": features.home.absolute(),
         }
     )
-    if options.engine == "ray" and not engine.threads:
-        engine = engine.model_copy(update={"threads": 1})
-    return configuration.model_copy(update={"engine": engine, "features": patient})
+    return configuration.model_copy(update={"engine": settings, "features": patient})
+
+
+def _choose_bucket(settings: EngineSlice) -> int:
+    """The largest by default, or the next that the threads of a CPU share out by halves alone: with
+    other sizes a row's bytes may depend on its place."""
+    cores = settings.threads or len(os.sched_getaffinity(0))
+    num_threads = max(1, cores // max(1, len(settings.devices)))
+    odd = num_threads // (num_threads & -num_threads)
+    return -(-settings.buckets[-1] // odd) * odd
 
 
 def _run(job: Job, configuration: Configuration, build: Build) -> int:
@@ -165,7 +189,7 @@ def _make(job: Job, configuration: Configuration, build: Build, progress: Progre
         num_gpus=None if is_auto else sum(device.startswith("cuda") for device in devices),
         num_in_flight=num_in_flight,
     )
-    run_on_actors(actors, job.store, job.tasks(), keep)
+    run_on_actors(actors, job.store, job.tasks, job.plan.num_left, keep)
 
 
 async def _make_here(
@@ -205,6 +229,8 @@ def _summarize(job: Job, outcome: Outcome, progress: Progress) -> str:
     ]
     if job.plan.num_left:
         told.append(f"{progress.num_images} of them in {progress.seconds:.1f} s")
+    if outcome.num_originals:
+        told.append(f"{outcome.num_originals} show the packshot, since no try was good enough")
     if outcome.num_failed:
         told.append(f"{outcome.num_failed} failed: {job.store.locate(outcome.failures)}")
     return "bulk: " + "; ".join([*told, job.store.locate(outcome.manifest)])

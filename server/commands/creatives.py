@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import Executor
 
 from server.brand_kits import BrandKit, BrandKitInvalid, load_kits
-from server.commands.serve import StartFailed
+from server.commands.start_failed import StartFailed
 from server.configuration import CreativesSlice, ImageCacheSlice
 from server.image_cache.cache import ImageCache
 from server.image_cache.folder import Folder
@@ -26,7 +27,7 @@ def read_rules(settings: CreativesSlice) -> Rulebook:
         denied = DeniedWords.read(settings.denied_words)
     except (MarketsInvalid, BrandKitInvalid, SafetyUnusable) as error:
         raise StartFailed(str(error)) from error
-    return Rulebook(markets, denied.find_categories, kits, house)
+    return Rulebook(markets, denied, kits, house)
 
 
 def open_safety(settings: CreativesSlice) -> SafetyCheck | None:
@@ -35,6 +36,13 @@ def open_safety(settings: CreativesSlice) -> SafetyCheck | None:
         return load_check(settings.safety, settings.safety_options) if settings.safety else None
     except SafetyUnusable as error:
         raise StartFailed(f"creatives.safety: {error}") from error
+
+
+def describe_safety(settings: CreativesSlice) -> str:
+    """The check and its options, empty for none: what it lets pass is not what another does."""
+    if not settings.safety:
+        return ""
+    return json.dumps([settings.safety, dict(settings.safety_options)], sort_keys=True)
 
 
 def open_cache(

@@ -12,9 +12,9 @@ from diffusion.checkpoint import CheckpointUnusable
 from diffusion.damage_levels import KINDS
 from diffusion.matting import MATTING, Matting, MattingModel
 from diffusion.pretrained_matting import PretrainedMatting
-from diffusion.restoration import RESTORER, Restorer
+from diffusion.restoration import RESTORER, Restorer, read_index
 from server import logs
-from server.commands.serve import StartFailed
+from server.commands.start_failed import StartFailed
 from server.commands.workshop import in_passing
 from server.configuration import EnhancementSlice
 from server.enhancement.enhance import DiagnosisObserver, Enhancer, Reader
@@ -34,6 +34,15 @@ def open_matting(settings: EnhancementSlice, device: str) -> MattingModel:
         return Matting.load(settings.matting or MATTING, device)
     except CheckpointUnusable as error:
         raise StartFailed(f"enhancement: {error}") from error
+
+
+def check_restorer(settings: EnhancementSlice) -> None:
+    """It is loaded later: at the first repair nobody should be told that it is none. Raises
+    StartFailed."""
+    try:
+        read_index(settings.restorer or RESTORER)
+    except CheckpointUnusable as error:
+        raise StartFailed(f"enhancement.restorer: {error}") from error
 
 
 def open_enhancer(

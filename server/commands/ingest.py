@@ -7,6 +7,7 @@ from pathlib import Path
 
 from diffusion.checkpoint import CheckpointUnusable
 from diffusion.encoders import Encoders
+from features.catalogue import Catalogue
 from features.catalogue_rows import CatalogueUnreadable
 from features.ingest import ingest as ingest_catalogue
 from features.prepare import prepare_world
@@ -14,7 +15,11 @@ from features.store import StoreConfig
 from features.vector import FingerprintMismatch
 from server import logs
 from server.commands.building import load_encoders, store_config
+from server.commands.enhancement import open_matting
+from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
+
+_UNUSABLE = CatalogueUnreadable, CheckpointUnusable, FingerprintMismatch, StartFailed, OSError
 
 
 def ingest(configuration: Configuration, catalogue: Path | None, is_strict: bool = False) -> int:
@@ -25,8 +30,9 @@ def ingest(configuration: Configuration, catalogue: Path | None, is_strict: bool
         encoders = load_encoders(configuration.model)
         if catalogue is None:
             return _ingest_world(store, encoders)
-        return _ingest_shop(catalogue, store, encoders, is_strict)
-    except (CatalogueUnreadable, CheckpointUnusable, FingerprintMismatch, OSError) as error:
+        find_matte = open_matting(configuration.enhancement, "cpu").find_alpha
+        return _ingest_shop(Catalogue(catalogue, find_matte), store, encoders, is_strict)
+    except _UNUSABLE as error:
         print(f"ingest: {error}", file=sys.stderr)
         return 1
 
@@ -37,7 +43,9 @@ def _ingest_world(store: StoreConfig, encoders: Encoders) -> int:
     return 0
 
 
-def _ingest_shop(catalogue: Path, store: StoreConfig, encoders: Encoders, is_strict: bool) -> int:
+def _ingest_shop(
+    catalogue: Catalogue, store: StoreConfig, encoders: Encoders, is_strict: bool
+) -> int:
     report = ingest_catalogue(catalogue, store, encoders)
     for problem in report.problems:
         print(f"left out: {problem}", file=sys.stderr)

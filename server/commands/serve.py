@@ -16,14 +16,17 @@ import uvloop
 
 from server import logs
 from server.commands.batches import open_batches
+from server.commands.experiments import open_experiments, read_programme
+from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
 from server.core import QUALITY, ModelCard
-from server.doors import batches, enhancement, images, models
+from server.doors import batches, enhancement, experiments, images, models
 from server.doors.answers import Generator
 from server.doors.enhancement import Enhancement
 from server.doors.listening import AdminDoor, Door
 from server.metrics import Metrics
 from server.models import Models
+from server.pipeline import Trials
 
 _HEALTH_POLL_S = 0.5
 
@@ -46,10 +49,8 @@ class Built:
     brand_kits: Collection[str] = ()
     enhancer: Enhancement | None = None
     """Who repairs packshots; without one nobody does."""
-
-
-class StartFailed(RuntimeError):
-    """What answers can't be built from this configuration; says what is wrong with what."""
+    join: Callable[[Trials], None] | None = None
+    """Tells what answers who assigns arms; without it there are no experiments."""
 
 
 Build = Callable[[Configuration, Metrics], AbstractAsyncContextManager[Built]]
@@ -70,9 +71,11 @@ def serve(configuration: Configuration, build: Build, port_file: Path | None = N
 async def run_server(
     configuration: Configuration, build: Build, port_file: Path | None = None
 ) -> None:
-    """From open ports to closed ones. Raises OSError where a port can't be had."""
+    """From open ports to closed ones. Raises OSError where a port can't be had, and StartFailed."""
     stopping = Stopping()
-    metrics = Metrics((*images.METHODS, *batches.METHODS, *enhancement.METHODS, *models.METHODS))
+    programme = read_programme(configuration.experiments)
+    doors = images, batches, enhancement, experiments, models
+    metrics = Metrics([method for door in doors for method in door.METHODS])
     door, admin = Door(configuration.server, metrics), AdminDoor(configuration.server, metrics)
     try:
         await _open_ports(configuration, metrics, door, admin, port_file)
@@ -89,6 +92,11 @@ async def run_server(
                 door.open_batches(jobs, built.models, built.brand_kits)
             if built.enhancer is not None:
                 door.open_enhancement(built.enhancer)
+            if built.join is not None:
+                opening = open_experiments(configuration, programme, built.models, metrics)
+                experimenting = await stack.enter_async_context(opening)
+                built.join(experimenting.trials)
+                door.open_experiments(experimenting.laboratory)
             if built.registry is not None:
                 await admin.open(built.registry)
             while not await stopping.wait(_HEALTH_POLL_S):

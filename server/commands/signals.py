@@ -10,8 +10,8 @@ from contextlib import contextmanager
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(Exception):
-    """A signal came."""
+class Interrupted(BaseException):
+    """A signal came; who handles the errors of something else does not mean it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)

@@ -45,6 +45,8 @@ def open_workshop(
         except torch.OutOfMemoryError as error:
             text = f"source: too little memory on {model.device} for a forward"
             raise CheckpointUnusable(text) from error
+        except ValueError as error:  # strict mode
+            raise CheckpointUnusable(f"source: {error}") from error
         return measure_steps(engine, model)
 
     def close(model: ImageModel, number: int) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC
+from typing import Any
 
+from diffusion.cutout import MaskSource
 from diffusion.looks import SceneWish
 from etalage.v1 import images_pb2 as pb
 from etalage.v1 import layouts_pb2, scenes_pb2
@@ -26,6 +28,9 @@ from server.creative import (
     TextStyle,
 )
 
+MASK_SOURCES: dict[MaskSource, Any] = {
+    each: pb.MaskSource.Value(f"MASK_SOURCE_{each.name}") for each in MaskSource
+}
 PLACEMENTS: dict[int, Placement] = {
     layouts_pb2.Placement.Value(f"PLACEMENT_{each.name}"): each for each in Placement
 }
@@ -139,6 +144,7 @@ def fidelity_to_proto(fidelity: Fidelity) -> pb.Fidelity:
         growth_percent=fidelity.growth_percent,
         mask_uncertainty=fidelity.mask_uncertainty,
         sharpness=fidelity.sharpness,
+        mask_source=MASK_SOURCES[fidelity.mask_source] if fidelity.mask_source else None,
     )
 
 
@@ -150,9 +156,11 @@ def explanation_to_proto(explanation: Explanation) -> pb.Explanation:
         shopper_effect=explanation.shopper_effect,
     )
     if explanation.shopper_map:
-        side = explanation.map_side
         shown = pb.Image(
-            data=explanation.shopper_map, mime_type="image/png", width=side, height=side
+            data=explanation.shopper_map,
+            mime_type="image/png",
+            width=explanation.map_width,
+            height=explanation.map_height,
         )
         message.shopper_map.CopyFrom(shown)
     return message

@@ -104,6 +104,10 @@ def _check_repairs(request: pb.EnhanceImageRequest) -> Iterator[Violation]:
             yield Violation(f"repairs[{number}]", text)
     if request.diagnose_only and request.repairs:
         yield Violation("repairs", "contradicts diagnose_only, with which nothing is done")
+    if request.defect_mask and request.diagnose_only:
+        yield Violation("defect_mask", "contradicts diagnose_only, with which nothing is done")
+    elif request.defect_mask and request.repairs and pb.REPAIR_INPAINT not in request.repairs:
+        yield Violation("defect_mask", "is set, but repairs does not list REPAIR_INPAINT")
     if request.HasField("upscale_factor") and pb.REPAIR_UPSCALE not in request.repairs:
         yield Violation("upscale_factor", "is set, but repairs does not list REPAIR_UPSCALE")
 

@@ -38,7 +38,7 @@ from server.doors.validation import (
     check_slate,
     check_stream,
 )
-from server.errors import InvalidRequest, Violation
+from server.errors import DeadlineExceeded, InvalidRequest, Violation
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["ImageService"].full_name
 METHODS = tuple(
@@ -47,6 +47,9 @@ METHODS = tuple(
 CANCEL = f"{SERVICE}/CancelImage"
 
 DEFAULT_MAP_SIDE = 256
+LAST_WORD_S = 0.03
+"""Before the deadline of a slate, in which what is still open is told to be too late."""
+
 _NUM_WORKERS = 2  # threads for packshots, which take long to decode and to digest
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -161,15 +164,25 @@ class ImageService:
         _bind(slate.request_id, slate.template.user_id)
         _refuse(check_slate(slate, self._models, self._brand_kits))
         repeat = await self._answers.recognize("slate", slate.request_id, slate)
-        requests = slate_from_proto(slate, deadline_s=_deadline_s(context))
+        deadline_s = _deadline_s(context)
+        requests = slate_from_proto(slate, deadline_s=deadline_s)
         with self._cancellations.running(_name(slate.request_id)) as run:
             # All at once: their features are read together, and the engine decides who goes first.
             # Each takes its model before it waits for anything: one revision answers them all.
             for rank, request in enumerate(requests):
                 run.start(self._fill_slot(rank, request, repeat))
+            told = set()
             try:
-                for ready in asyncio.as_completed(run.tasks):
-                    yield await ready
+                last_s = None if deadline_s is None else deadline_s - time.monotonic() - LAST_WORD_S
+                for ready in asyncio.as_completed(run.tasks, timeout=last_s):
+                    slot: pb.GenerateSlateResponse = await ready
+                    told.add(slot.rank)
+                    yield slot
+            except TimeoutError:  # the others shall not be lost with those that are too late
+                for rank, task in enumerate(run.tasks):
+                    if rank not in told:
+                        late = _tell_late(rank, slate.product_ids[rank])
+                        yield task.result() if task.done() else late
             finally:
                 await _cancel(run.tasks)
 
@@ -206,17 +219,15 @@ class ImageService:
     async def _fill_slot(
         self, rank: int, request: ImageRequest, repeat: Repeat | None
     ) -> pb.GenerateSlateResponse:
-        slot = pb.GenerateSlateResponse(rank=rank, product_id=str(request.product))
+        product_id = str(request.product)
         try:
             result = await self._answers.answer(request, repeat, rank)
-            slot.result.CopyFrom(result_to_proto(result, request.request_id))
+            told = result_to_proto(result, request.request_id)
+            return pb.GenerateSlateResponse(rank=rank, product_id=product_id, result=told)
         except Exception as error:  # the last line of defence: the other products go on
             if not is_expected(error):
                 log.error("failed", rank=rank, exc_info=error)
-            slot.error.code = code_of(error).value[0]
-            slot.error.reason = reason_of(error)
-            slot.error.message = message_of(error)
-        return slot
+            return _tell_error(rank, product_id, error)
 
     async def _check_image(
         self,
@@ -252,6 +263,20 @@ async def _follow(
             yield pb.StreamImageResponse(accepted=pb.Accepted(request_id=logs.current_request_id()))
         if (progress := updates.take()) is not None:
             yield pb.StreamImageResponse(progress=progress_to_proto(progress))
+
+
+def _tell_late(rank: int, product_id: str) -> pb.GenerateSlateResponse:
+    return _tell_error(
+        rank, product_id, DeadlineExceeded("not even the packshot was ready in time")
+    )
+
+
+def _tell_error(rank: int, product_id: str, error: Exception) -> pb.GenerateSlateResponse:
+    slot = pb.GenerateSlateResponse(rank=rank, product_id=product_id)
+    slot.error.code = code_of(error).value[0]
+    slot.error.reason = reason_of(error)
+    slot.error.message = message_of(error)
+    return slot
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:

@@ -14,6 +14,8 @@ from server.doors.batches import SERVICE as BATCH_SERVICE
 from server.doors.batches import BatchService
 from server.doors.enhancement import SERVICE as ENHANCEMENT_SERVICE
 from server.doors.enhancement import Enhancement, EnhancementService
+from server.doors.experiments import SERVICE as EXPERIMENT_SERVICE
+from server.doors.experiments import ExperimentService, Laboratory
 from server.doors.images import CANCEL, SERVICE, ImageService
 from server.doors.interceptor import RequestInterceptor
 from server.doors.models import SERVICE as MODEL_SERVICE
@@ -25,6 +27,9 @@ from server.models import Models
 MAX_ADMIN_CALLS = 64
 MAX_BATCH_CALLS = 512
 """Those who watch among them: batches don't take the places of images."""
+
+MAX_EVENT_CALLS = 512
+"""Streams among them: nor do events."""
 
 log = logs.logger(__name__)
 
@@ -39,15 +44,19 @@ class Door:
         self._enhancement_gate = Gate(settings.max_in_flight, metrics)
         self._batches = BatchService(settings.max_message_bytes)
         self._enhancement = EnhancementService(settings.max_message_bytes)
+        self._experiment_gate = Gate(MAX_EVENT_CALLS, metrics)
+        self._experiments = ExperimentService(settings.max_message_bytes)
         images = RequestInterceptor(SERVICE, self._gate, metrics, (CANCEL,))
         batches = RequestInterceptor(BATCH_SERVICE, self._batch_gate, metrics)
         repairs = RequestInterceptor(ENHANCEMENT_SERVICE, self._enhancement_gate, metrics)
+        events = RequestInterceptor(EXPERIMENT_SERVICE, self._experiment_gate, metrics)
         services = (
             Service(SERVICE, self._service.handlers(), images),
             Service(BATCH_SERVICE, self._batches.handlers(), batches),
             Service(ENHANCEMENT_SERVICE, self._enhancement.handlers(), repairs),
+            Service(EXPERIMENT_SERVICE, self._experiments.handlers(), events),
         )
-        max_calls = 2 * settings.max_in_flight + MAX_BATCH_CALLS
+        max_calls = 2 * settings.max_in_flight + MAX_BATCH_CALLS + MAX_EVENT_CALLS
         self._port = Port(settings.host, settings.port, services, max_calls)
 
     async def start(self) -> int:
@@ -78,6 +87,11 @@ class Door:
         self._enhancement.attach(enhancer)
         self._enhancement_gate.state = State.OPEN
 
+    def open_experiments(self, laboratory: Laboratory) -> None:
+        """Let events in, and questions of what came of them."""
+        self._experiments.attach(laboratory)
+        self._experiment_gate.state = State.OPEN
+
     async def report(self, is_healthy: bool) -> None:
         """Say by name and as a whole whether we are healthy."""
         await self._port.report(is_healthy)
@@ -91,7 +105,8 @@ class Door:
         await self._port.say_goodbye()
         log.info("lame duck", seconds=settings.lame_duck_s)
         await asyncio.sleep(settings.lame_duck_s)
-        for gate in (self._gate, self._batch_gate, self._enhancement_gate):
+        gates = self._gate, self._batch_gate, self._enhancement_gate, self._experiment_gate
+        for gate in gates:
             gate.state = State.STOPPING
         self._batches.dismiss()
         is_idle = await self._gate.idle(settings.grace_s)

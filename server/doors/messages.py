@@ -93,6 +93,7 @@ def request_from_proto(
     preview_side: int = 0,
 ) -> ImageRequest:
     """`deadline_s` is on the monotonic clock."""
+    override, is_forced = request.experiment, request.HasField("experiment")
     return ImageRequest(
         product=_product(request),
         user_id=request.user_id,
@@ -107,7 +108,7 @@ def request_from_proto(
         strength=_optional(request.guidance, "strength"),
         output=output_from_proto(request.output),
         deadline_policy=_POLICIES.get(request.deadline_policy, DeadlinePolicy.STRICT),
-        arm=Arm(request.experiment.arm) if request.HasField("experiment") else None,
+        arm=Arm(override.arm) if is_forced and not override.experiment else None,
         preview_side=preview_side,
         deadline_s=deadline_s,
         model=request.model,
@@ -124,6 +125,9 @@ def request_from_proto(
         max_tries=_optional(request, "max_tries"),
         is_explained=request.explain,
         cache_policy=_CACHE_POLICIES.get(request.cache_policy, CachePolicy.USE),
+        session_id=request.session_id,
+        experiment=override.experiment,
+        arm_name=override.arm if override.experiment else "",
     )
 
 
@@ -134,6 +138,7 @@ def slate_from_proto(
     shared = request_from_proto(slate.template, deadline_s=deadline_s)
     if not slate.template.deadline_policy:  # a page would rather show a packshot than a gap
         shared = dataclasses.replace(shared, deadline_policy=DeadlinePolicy.DEGRADE)
+    shared = dataclasses.replace(shared, slate_size=len(slate.product_ids))
     for rank, product_id in enumerate(slate.product_ids):
         yield dataclasses.replace(
             shared, product=product_id, request_id=slate.request_id, slate_rank=rank
@@ -162,6 +167,11 @@ def result_to_proto(result: ImageResult, request_id: str) -> pb.GenerateImageRes
     )
     if result.explanation is not None:
         response.explanation.CopyFrom(explanation_to_proto(result.explanation))
+    if (enrolment := result.enrolment) is not None:
+        told = {name: getattr(enrolment, name) for name in ("experiment", "arm", "propensity")}
+        response.experiment.CopyFrom(
+            pb.ExperimentEnrolment(**told, is_override=enrolment.is_override)
+        )
     if result.model is not None:
         response.model.CopyFrom(pb.Model(name=result.model.name, digest=result.model.digest))
     if result.sampler is not None:
@@ -170,12 +180,14 @@ def result_to_proto(result: ImageResult, request_id: str) -> pb.GenerateImageRes
 
 
 def answer_to_proto(answer: Answer) -> pb.ExplainImageResponse:
-    return pb.ExplainImageResponse(
+    message = pb.ExplainImageResponse(
         explanation=explanation_to_proto(answer.explanation),
         personalization=_personalization(answer.personalization),
         arm=answer.arm.value,
-        model=pb.Model(name=answer.model.name, digest=answer.model.digest),
     )
+    if answer.model is not None:
+        message.model.CopyFrom(pb.Model(name=answer.model.name, digest=answer.model.digest))
+    return message
 
 
 def image_to_proto(image: EncodedImage) -> pb.Image:
@@ -187,6 +199,7 @@ def image_to_proto(image: EncodedImage) -> pb.Image:
         seed=image.seed,
         look=image.look,
         is_original=image.is_original,
+        exposure_token=image.exposure_token,
     )
     if image.fidelity is not None:
         message.fidelity.CopyFrom(fidelity_to_proto(image.fidelity))

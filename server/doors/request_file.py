@@ -16,6 +16,7 @@ from etalage.v1 import images_pb2 as pb
 from server import logs
 from server.bulk.plan import Problems
 from server.bulk.record import Failure
+from server.bulk.store import tell
 from server.bulk.tables import read_table
 from server.core import ImageRequest
 from server.doors.columns import ReadRow, name_column, read_row
@@ -48,8 +49,8 @@ class RequestRow:
         for field in self.references:
             try:
                 data = _read_picture(getattr(product, field).decode(), self.folder)
-            except OSError as error:
-                fault = f"can't be read: {error.strerror or error}"
+            except Exception as error:  # the clients of many a cloud have errors of their own
+                fault = f"can't be read: {tell(error)}"
                 raise InvalidRequest(Violation(field, fault)) from error
             setattr(product, field, data)
         faults = find_faults(product.packshot, product.control_map, product.mask)
@@ -132,13 +133,9 @@ class _Any(Collection[str]):
 
 
 def _read_picture(reference: str, folder: str) -> bytes:
-    """Raises OSError."""
     if "://" not in reference and not PurePath(reference).is_absolute():
         reference = f"{folder}/{reference}"
-    try:
-        file: Any
-        with fsspec.open(reference, "rb") as file:
-            data: bytes = file.read()
-    except (ValueError, ImportError) as error:
-        raise OSError(str(error)) from error
+    file: Any
+    with fsspec.open(reference, "rb") as file:
+        data: bytes = file.read()
     return data

@@ -35,6 +35,7 @@ _CODES: tuple[tuple[type[Exception], StatusCode], ...] = (
     (ProductUnknown, StatusCode.NOT_FOUND),
     (errors.ModelNotFound, StatusCode.NOT_FOUND),
     (errors.BatchNotFound, StatusCode.NOT_FOUND),
+    (errors.ExperimentNotFound, StatusCode.NOT_FOUND),
     (errors.ModelBusy, StatusCode.ABORTED),
     (errors.FailedPrecondition, StatusCode.FAILED_PRECONDITION),
     (CheckpointUnusable, StatusCode.FAILED_PRECONDITION),
@@ -126,6 +127,8 @@ def _metadata(error: BaseException, request_id: str) -> dict[str, str]:
         metadata["model"] = _cut(error.name, _MAX_TEXT_BYTES)
     if isinstance(error, errors.BatchNotFound):
         metadata["batch"] = _cut(error.batch_id, _MAX_TEXT_BYTES)
+    if isinstance(error, errors.ExperimentNotFound):
+        metadata["experiment"] = _cut(error.key, _MAX_TEXT_BYTES)
     if isinstance(error, errors.InvalidRequest):
         metadata["num_violations"] = str(len(error.violations))
     return metadata

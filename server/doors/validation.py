@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from etalage.v1 import images_pb2 as pb
-from server.core import MAX_SLATE, QUALITY, Arm
+from server.core import MAX_SLATE, MAX_STEPS, QUALITY, Arm
 from server.doors.fields import Violations, check_enum, check_number, check_text
 from server.doors.locales import is_language_tag
 from server.doors.wishes import check_wishes
@@ -23,7 +23,6 @@ MAX_TITLE = 512
 MAX_ATTRIBUTES = 32
 MAX_ATTRIBUTE = 256
 MAX_IMAGES = 8
-MAX_STEPS = 100
 _MAX_SEED = 2**64 - 1
 
 
@@ -135,6 +134,7 @@ def _check_inline(product: pb.InlineProduct, at: str, is_created: bool) -> Viola
 
 def _check_options(request: pb.GenerateImageRequest, at: str, is_slate: bool = False) -> Violations:
     yield from check_text(request.user_id, MAX_ID, f"{at}user_id")
+    yield from check_text(request.session_id, MAX_ID, f"{at}session_id")
     for field in ("mode", "deadline_policy", "sampler", "sigmas"):
         yield from check_enum(request, field, at)
     if request.locale and not is_language_tag(request.locale):
@@ -151,10 +151,11 @@ def _check_options(request: pb.GenerateImageRequest, at: str, is_slate: bool = F
     yield from check_number(request.output, "longest_side", 32, 2048, f"{at}output.")
     yield from check_number(request.output, "aspect_ratio", 0.25, 4, f"{at}output.")
     yield from check_text(request.style, MAX_ID, f"{at}style")
-    arms = [arm.value for arm in Arm]
-    if request.HasField("experiment") and request.experiment.arm not in arms:
-        text = f"{request.experiment.arm[:40]!r} is none of {', '.join(arms)}"
-        yield Violation(f"{at}experiment.arm", text)
+    if request.HasField("experiment") and not request.experiment.experiment:
+        arms = [arm.value for arm in Arm]  # those of an experiment are for who assigns them
+        if request.experiment.arm not in arms:
+            text = f"{request.experiment.arm[:40]!r} is none of {', '.join(arms)}"
+            yield Violation(f"{at}experiment.arm", text)
 
 
 def _check_model(model: str, models: Models, at: str) -> Violations:

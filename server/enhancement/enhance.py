@@ -11,8 +11,10 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from diffusion.composition import Pixels, as_share
-from diffusion.matting import Matte, MattingModel
+from diffusion.composition import Pixels
+from diffusion.cutout import MaskSource, Matte
+from diffusion.finding import FindMatte, find_product
+from diffusion.matting import MattingModel
 from diffusion.pictures import MAX_PIXELS, PictureUnusable, open_mask, open_picture
 from features.packshots import PackshotUnusable, open_merchants_picture, read_packshot
 from features.records import Products, Shopper
@@ -39,7 +41,7 @@ from server.stopwatch import Stopwatch
 T = TypeVar("T")
 
 MAX_UNCERTAINTY = 0.35
-"""Share of a matte's product that may be undecided for it to be cut out by it."""
+"""Share of a matte's product that may be undecided: the other way is to leave the picture alone."""
 
 
 class Reader(Protocol):
@@ -101,6 +103,8 @@ class Enhancer:
         job = Job(request, picture, mask, diagnosis, matte)
         if matte is not None:
             job.uncertainty = matte.uncertainty
+        if mask is not None and not mask.any():
+            job.warnings.append("defect_mask: marks nothing")
         if not request.is_diagnosed_only:
             for repair in ORDER:
                 await self._attempt(repair, job, watch)
@@ -185,14 +189,16 @@ class Enhancer:
         return Picture(rgb, picture.alpha)
 
     async def _inpaint(self, job: Job) -> Picture | None:
-        """What was found lies on a plain background, which is simply continued; what is marked may
-        lie anywhere, and is painted by the model."""
-        picture = job.picture
-        if job.mask is None:
+        """What is marked, or was found, is continued from around it; the model paints it anew where
+        that is more than a plain background."""
+        picture, mask = job.picture, job.mask
+        if mask is None:
             mask = await self._run(find_overlay, picture)
-            return None if mask is None else await self._run(repairs.fill_marked, picture, mask)
-        filled = await self._run(repairs.fill_marked, picture, job.mask)
-        painted = await self._restore(job, picture, job.mask)
+        if mask is None:
+            return None
+        filled = await self._run(repairs.fill_marked, picture, mask)
+        rest = await self._run(repairs.find_unfinished, filled, mask)
+        painted = await self._restore(job, filled, rest) if rest.any() else None
         return filled if painted is None else Picture(painted.rgb, filled.alpha)
 
     async def _recentre(self, job: Job) -> Picture | None:
@@ -206,22 +212,27 @@ class Enhancer:
         return await self._run(repairs.recentre, job.picture, rgba[..., 3])
 
     def _cut_out(self, job: Job) -> Pixels | None:
-        rgba = repairs.cut_background(job.picture)
-        if rgba is not None:
-            if not job.picture.is_cut_out:
-                job.uncertainty = Matte.of(as_share(rgba[..., 3])).uncertainty
-            return rgba
-        if job.matte is not None and job.matte.uncertainty <= MAX_UNCERTAINTY:
-            return repairs.cut_by(job.picture, job.matte.alpha)
-        job.warnings.append("the product could not be told from its background")
-        return None
+        picture, find_matte = job.picture, self._choose_finder(job)
+        found = find_product(picture.rgb, picture.alpha, find_matte, MAX_UNCERTAINTY)
+        if found.source is MaskSource.WHOLE_PICTURE:
+            job.warnings.append("the product could not be told from its background")
+            return None
+        if found.source is not MaskSource.ALPHA:
+            job.uncertainty = found.uncertainty
+        return found.pixels
+
+    def _choose_finder(self, job: Job) -> FindMatte | None:
+        """Who is asked where the product is: nobody twice."""
+        if (matte := job.matte) is not None:
+            return lambda rgb: matte
+        return None if self._matting is None else self._matting.find_alpha
 
     def _look(self, picture: Picture) -> tuple[Diagnosis, Matte | None]:
         if self._matting is None or has_plain_ground(picture):
             return diagnose(picture), None
         matte = self._matting.find_alpha(picture.rgb)
-        is_sure = matte.uncertainty <= MAX_UNCERTAINTY
-        return diagnose(picture, matte.alpha if is_sure else None), matte
+        alpha = matte.alpha if matte.is_sure(MAX_UNCERTAINTY) else None
+        return diagnose(picture, alpha), matte
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
         """Pixel work, off the event loop."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diffusion.cutout import border_colour, grow
+from diffusion.cutout import TOLERANCE, border_colour, flood_from_border, grow
 from server.core import Pixels
 from server.enhancement.nouns import Mask, Measure, Picture
 
@@ -20,7 +20,14 @@ LIGHTEST, DARKEST = 99.0, 1.0  # percentiles
 DARK_FOUND = 165.0  # codes of the lightest; no drawing and no scene is below 187
 ALONE_DARK_FOUND = 110.0  # of a product without surroundings, which may be dark itself
 FLAT, ALONE_FLAT = (190.0, 60.0), (182.0, 75.0)  # no lighter than the one nor darker than the other
-BURNT_FOUND = 0.5  # of the product is cut off at white
+CUT_OFF = 254  # codes from which on a channel's light is taken to be cut off
+TINGED = 245  # codes of the lowest channel of what is not simply white
+BURNT_FOUND = 0.75  # of the product is white; that much of a white one may be
+BLEACHED_FOUND = 0.02  # of the product has two channels cut off; clean colours have one
+BELOW_CUT = 242  # codes: shading that ends by itself goes through what is between
+GAP_FOUND, GAP_CUT = 0.006, 0.2  # no more of the product is there, and that much beyond in colour
+EMPTY = 0.005  # of the picture: less is no product
+LEAST_SCORE = 0.3  # of what is found
 NEAR_WHITE = 175  # codes of the lightest channel of a border that was white once
 TINT_FOUND, TINT_WANTED = 0.045, 0.35  # less is white, more is a colour that was meant
 AS_WHITE = 250  # codes of the lightest channel of a border that is as light as white
@@ -30,13 +37,31 @@ COPY_SIDE = 256  # pixels
 
 
 @dataclass(frozen=True, slots=True)
+class Clipping:
+    """Shares of the product: white, cut off in two channels of three, in any, and nearly so.
+    `is_gone` where nothing of it stands out from white."""
+
+    burnt: float
+    bleached: float
+    cut: float
+    near: float
+    is_gone: bool = False
+
+    @property
+    def is_found(self) -> bool:
+        has_gap = self.near < GAP_FOUND and self.cut - self.burnt > GAP_CUT
+        is_bleached = self.bleached > BLEACHED_FOUND
+        return self.is_gone or self.burnt > BURNT_FOUND or is_bleached or has_gap
+
+
+@dataclass(frozen=True, slots=True)
 class Light:
-    """`white` and `black` in codes of luma and of the lightest channel; `burnt` is the share of the
-    product that is white; `tint` is what white looks like, if it can be told."""
+    """`white` and `black` in codes of luma and of the lightest channel; `tint` is what white looks
+    like, if it can be told."""
 
     white: float
     black: float
-    burnt: float
+    clipping: Clipping
     has_surroundings: bool
     tint: NDArray[np.float64] | None
 
@@ -52,7 +77,7 @@ def measure_light(picture: Picture) -> Light:
     return Light(
         white=float(np.percentile(seen.max(axis=1), LIGHTEST)),
         black=float(np.percentile(product @ np.array([0.299, 0.587, 0.114]), DARKEST)),
-        burnt=float((product.min(axis=1) >= 253).mean()),
+        clipping=measure_clipping(picture),
         has_surroundings=not picture.is_cut_out,
         tint=None if border is None else find_tint(border.astype(np.float64), picture.rgb),
     )
@@ -60,6 +85,37 @@ def measure_light(picture: Picture) -> Light:
 
 def _or_all(pixels: Pixels, chosen: Mask) -> Pixels:
     return pixels[chosen] if chosen.sum() >= 64 else pixels
+
+
+def measure_clipping(picture: Picture) -> Clipping:
+    """How much light of the product is cut off, in a copy in which grain has gone.
+
+    White itself tells nothing, for the ground is white and a product may be. But light that is too
+    much takes one channel after the other, and leaves a gap below: what was nearly white is beyond.
+    """
+    small = _shrink(picture.rgb)
+    if picture.is_cut_out and picture.alpha is not None:
+        is_product = _shrink(picture.alpha) > 250
+    elif (border := border_colour(small)) is not None:
+        is_ground = np.abs(small.astype(np.int16) - border).max(axis=-1) <= TOLERANCE
+        is_product = ~flood_from_border(is_ground)
+        if border.min() >= CUT_OFF and is_product.mean() < EMPTY:
+            return Clipping(1.0, 0.0, 1.0, 0.0, is_gone=True)
+    else:
+        is_product = np.ones(small.shape[:2], np.bool_)
+    lowest, middle, highest = np.sort(_or_all(small.reshape(-1, 3), is_product.ravel())).T
+    return Clipping(
+        burnt=float((lowest >= CUT_OFF).mean()),
+        bleached=float(((middle >= CUT_OFF) & (lowest < TINGED)).mean()),
+        cut=float((highest >= CUT_OFF).mean()),
+        near=float(((highest >= BELOW_CUT) & (highest < CUT_OFF)).mean()),
+    )
+
+
+def _shrink(pixels: Pixels) -> Pixels:
+    image = Image.fromarray(pixels)
+    image.thumbnail((COPY_SIDE, COPY_SIDE), Image.Resampling.BOX)
+    return np.asarray(image)
 
 
 def find_tint(border: NDArray[np.float64], rgb: Pixels) -> NDArray[np.float64] | None:
@@ -74,9 +130,7 @@ def find_tint(border: NDArray[np.float64], rgb: Pixels) -> NDArray[np.float64] |
         return None
     if border.min() >= (1 - TINT_FOUND) * border.max():
         return border
-    image = Image.fromarray(rgb)
-    image.thumbnail((COPY_SIDE, COPY_SIDE), Image.Resampling.BOX)
-    small = np.asarray(image)
+    small = _shrink(rgb)
     is_near = np.abs(small.astype(np.int16) - border).max(axis=-1) <= 24
     product = small[~grow(is_near, 2)].astype(np.float64)
     product = product[product.max(axis=1) > 40]
@@ -105,9 +159,11 @@ def judge_exposure(light: Light) -> Measure:
     if light.white < white and light.black > black:
         words = f"too flat: from {light.black:.0f} to {light.white:.0f} of 255"
         return Measure(float(np.clip(1 - (light.white - light.black) / 255, 0, 1)), True, words)
-    if light.burnt > BURNT_FOUND:
-        words = f"too bright: {light.burnt:.0%} of the product is cut off at white"
-        return Measure(float(light.burnt), True, words)
+    if (clipping := light.clipping).is_found:
+        words = f"too bright: light is cut off on {clipping.cut:.0%} of the product"
+        if clipping.is_gone:
+            words = "too bright: nothing stands out from white"
+        return Measure(max(clipping.cut, LEAST_SCORE), True, words)
     score = 0.3 * float(np.clip((230 - light.white) / 65, 0, 1))
     return Measure(score, False, f"from {light.black:.0f} to {light.white:.0f} of 255")
 

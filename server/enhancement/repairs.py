@@ -7,16 +7,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffusion.composition import find_box, to_linear, to_srgb
-from diffusion.cutout import border_colour, cut_from_plain, grow
+from diffusion.cutout import border_colour
 from diffusion.filling import fill_holes
 from server.core import Pixels
 from server.enhancement.light import measure_light
-from server.enhancement.nouns import Mask, Picture, Plane
+from server.enhancement.nouns import Mask, Picture
 
 WHITE, BLACK = 250.0, 12.0  # codes that the lightest and the darkest come to
 SEEN = 8  # of alpha, from which on a colour counts
-CLEAR, SOLID = 0.05, 0.95  # of alpha, up to and from which on a colour is one side's own
-RIM = 4  # pixels beside the background in which colours are mixed with it
+SAME = 3  # codes by which a plain background may vary
 UNITS = 4  # of the difference map's codes for one of the picture's
 
 
@@ -64,19 +63,15 @@ def fill_marked(picture: Picture, mask: Mask) -> Picture:
     return Picture(rgb, alpha)
 
 
-def cut_background(picture: Picture) -> Pixels | None:
-    """The product as RGBA, by its own alpha or a plain border; None where neither tells it."""
-    if picture.is_cut_out:
-        return picture.pixels()
-    return cut_from_plain(picture.rgb)
-
-
-def cut_by(picture: Picture, alpha: Plane) -> Pixels:
-    """RGBA by a matte [H, W]; half-covered pixels beside the background get the colour of the
-    product beside them."""
-    rim = grow(alpha < CLEAR, RIM) & (alpha < SOLID)
-    own = fill_holes(picture.rgb, rim)
-    return np.dstack((own, np.rint(alpha * 255).astype(np.uint8)))
+def find_unfinished(filled: Picture, mask: Mask) -> Mask:
+    """Where what is filled in [H, W] is not simply the plain background."""
+    if filled.is_cut_out and filled.alpha is not None:
+        return mask & (filled.alpha >= SEEN)
+    colour = border_colour(filled.rgb)
+    if colour is None:
+        return mask
+    far: Mask = np.abs(filled.rgb.astype(np.int16) - colour).max(axis=-1) > SAME
+    return mask & far
 
 
 def put_on_white(rgba: Pixels) -> Picture:

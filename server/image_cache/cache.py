@@ -7,7 +7,8 @@ import math
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,33 +16,39 @@ from cachetools import TLRUCache
 
 from server.core import CachePolicy, Degradation, ImageResult
 from server.errors import DeadlineExceeded, Overloaded
+from server.image_cache.audience import Audience, Watcher
 from server.image_cache.shelf import CacheObserver, Shelf, ShelfFailed, Silence
 from server.image_cache.stored import Kept, anonymize, is_worth_keeping, pack, unpack
+from server.news import Listener
 from server.single_flight import SingleFlight
 
 MEMORY = "memory"
 T = TypeVar("T")
-Make = Callable[[float | None], Coroutine[Any, Any, ImageResult]]
-"""Makes the image by a deadline on the monotonic clock."""
+Make = Callable[[float | None, Listener | None], Coroutine[Any, Any, ImageResult]]
+"""Makes the image by a deadline on the monotonic clock, and tells of each step."""
 
 
 class _Slot(NamedTuple):
-    """What makes two askers want the same work: a strict one must not get a degraded image, nor
-    one after a purge what was begun before it. Who watches has work of their own."""
+    """What makes two askers want the same work: a strict one must not get a degraded image, one
+    who waits not what goes after everybody else, nor one after a purge what was begun before it.
+    Those who watch do so with previews of one size, None where nobody does."""
 
     name: str
     policy: CachePolicy
     may_degrade: bool
+    is_background: bool
     num_purges: int
-    watcher: object = None
+    preview_side: int | None
 
 
 @dataclass(slots=True, eq=False)
 class _Due:
-    """By when a generation has to be done, and the latest that one of its askers could wait."""
+    """By when a generation has to be done, and the latest that one of its askers could wait; and
+    who watches it."""
 
     deadline_s: float
     latest_s: float
+    audience: Audience = field(default_factory=Audience)
 
 
 class _Memory(TLRUCache[str, Kept]):
@@ -101,29 +108,33 @@ class ImageCache:
         deadline_s: float | None = None,
         may_degrade: bool = False,
         give_up_s: float | None = None,
-        watcher: object = None,
+        is_background: bool = False,
+        listener: Listener | None = None,
+        preview_side: int = 0,
     ) -> ImageResult:
         """The image of that name, or what `make` gives.
 
         What was not made for this asker says so, as `source` CACHE, and says nothing of who it was
         made for. `make` runs in a task of its own, which ends when nobody waits for it any more. An
         asker waits until `give_up_s`, or else `deadline_s`, at most; where `make` was cut short by
-        the deadline of an earlier one, it is run again with the latest among those who wait. Who
-        gives a `watcher` is told of each step by `make`, and joins nobody.
+        the deadline of an earlier one, it is run again with the latest among those who wait. A
+        `listener` is told of each step, once, by whoever's `make` it is.
 
         Raises what `make` raises, to all who wait for it, and DeadlineExceeded.
         """
         if policy is CachePolicy.BYPASS:
-            return await make(deadline_s)
+            return await make(deadline_s, listener)
         if policy is CachePolicy.USE and (kept := self._memory.get(name)) is not None:
             self._observer.hit(MEMORY)
             return kept.result
-        slot = _Slot(name, policy, may_degrade, self._num_purges, watcher)
+        watched = None if listener is None else preview_side
+        slot = _Slot(name, policy, may_degrade, is_background, self._num_purges, watched)
+        watcher = None if listener is None else Watcher(listener)
         give_up_s = deadline_s if give_up_s is None else give_up_s
         left_s = None if give_up_s is None else max(0.0, give_up_s - time.monotonic())
         try:
             async with asyncio.timeout(left_s) as wait:
-                return await self._share(slot, make, _to_end(deadline_s))
+                return await self._share(slot, make, _to_end(deadline_s), watcher)
         except TimeoutError:
             if not wait.expired():
                 raise
@@ -146,15 +157,18 @@ class ImageCache:
         if self._shelf is not None:
             await self._shelf.close()
 
-    async def _share(self, slot: _Slot, make: Make, deadline_s: float) -> ImageResult:
+    async def _share(
+        self, slot: _Slot, make: Make, deadline_s: float, watcher: Watcher | None
+    ) -> ImageResult:
         latest_s = deadline_s
         while True:
             due = self._due.setdefault(slot, _Due(latest_s, latest_s))
             due.latest_s = max(due.latest_s, deadline_s)
             is_cut_short = due.deadline_s < deadline_s
             try:
-                work = partial(self._find_or_make, slot, make, due.deadline_s)
-                result, is_joined = await self._flights.run(slot, work)
+                work = partial(self._find_or_make, slot, make, due)
+                with nullcontext() if watcher is None else due.audience.joined_by(watcher):
+                    result, is_joined = await self._flights.run(slot, work)
             except (DeadlineExceeded, Overloaded):
                 if not is_cut_short:
                     raise
@@ -166,13 +180,14 @@ class ImageCache:
                     return anonymize(result)
             latest_s = due.latest_s
 
-    async def _find_or_make(self, slot: _Slot, make: Make, deadline_s: float) -> ImageResult:
+    async def _find_or_make(self, slot: _Slot, make: Make, due: _Due) -> ImageResult:
         if slot.policy is CachePolicy.USE and (kept := await self._fetch(slot.name)) is not None:
             if slot.num_purges == self._num_purges:
                 self._memory.keep(slot.name, kept)
                 return kept.result
         self._observer.missed()
-        result = await make(None if deadline_s == math.inf else deadline_s)
+        deadline_s = None if due.deadline_s == math.inf else due.deadline_s
+        result = await make(deadline_s, None if slot.preview_side is None else due.audience.tell)
         if is_worth_keeping(result) and slot.num_purges == self._num_purges:
             self._keep(slot.name, Kept(anonymize(result), self._clock()))
         return result

@@ -14,10 +14,9 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import TypeVar
 
 from server.image_cache.shelf import CacheObserver, ShelfFailed, Silence
@@ -46,8 +45,9 @@ class _File:
 class Folder:
     """At most `max_bytes`, what was used longest ago going first, and each file for `ttl_s`.
 
-    With several processes on it, it may hold up to `SWEEP_SHARE` more for each of them. Only files
-    that are named as this class names them are touched.
+    With several processes on it, it may hold up to `SWEEP_SHARE` more for each of them, and what
+    was written while it is swept, which is done beside `workers`: it takes a while. Only files that
+    are named as this class names them are touched. Belongs to one event loop.
     """
 
     name = "disk"
@@ -63,14 +63,20 @@ class Folder:
     ) -> None:
         self._path, self._max_bytes, self._ttl_s = path, max_bytes, ttl_s
         self._workers, self._observer, self._clock = workers, observer or Silence(), clock
-        self._lock = Lock()
+        self._sweeper = ThreadPoolExecutor(1, "image-folder")
         self._unswept_bytes = math.inf  # what a process before this one left
 
     async def find(self, name: str) -> bytes | None:
         return await self._run(self._read, name)
 
     async def keep(self, name: str, data: bytes) -> None:
+        if len(data) > self._max_bytes:
+            return
         await self._run(self._write, name, data)
+        self._unswept_bytes += len(data)
+        if self._unswept_bytes > SWEEP_SHARE * self._max_bytes:
+            self._unswept_bytes = 0
+            await self._run(self._sweep, workers=self._sweeper)
 
     async def drop(self, name: str) -> None:
         await self._run(self._place(name).unlink, True)
@@ -79,7 +85,7 @@ class Folder:
         await self._run(self._remove_all)
 
     async def close(self) -> None:
-        """Nothing is open."""
+        self._sweeper.shutdown(wait=False)
 
     def _place(self, name: str) -> Path:
         assert NAME.fullmatch(name)
@@ -98,8 +104,6 @@ class Folder:
         return data
 
     def _write(self, name: str, data: bytes) -> None:
-        if len(data) > self._max_bytes:
-            return
         place = self._place(name)
         unfinished = place.with_name(f"{uuid.uuid4().hex}{UNFINISHED}")
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -111,11 +115,6 @@ class Folder:
         except OSError:
             unfinished.unlink(missing_ok=True)
             raise
-        with self._lock:
-            self._unswept_bytes += len(data)
-            if self._unswept_bytes > SWEEP_SHARE * self._max_bytes:
-                self._sweep()
-                self._unswept_bytes = 0
 
     def _sweep(self) -> None:
         now_s = self._clock()
@@ -154,9 +153,11 @@ class Folder:
             file.path.unlink(missing_ok=True)
         self._observer.held(self.name, 0)
 
-    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
+    async def _run(
+        self, work: Callable[..., T], *arguments: object, workers: Executor | None = None
+    ) -> T:
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._workers, work, *arguments)
+            return await loop.run_in_executor(workers or self._workers, work, *arguments)
         except OSError as error:
             raise ShelfFailed(f"{self._path}: {error.strerror}") from error

@@ -18,17 +18,31 @@ from server.core import ImageRequest, ModelCard
 ANSWERING = frozenset(
     {
         "user_id",
+        "session_id",
         "request_id",
         "deadline_s",
         "deadline_policy",
         "preview_side",
         "is_explained",
         "cache_policy",
+        "is_background",
     }
 )
 """Says who asks, or how to answer: nothing of it is in the picture."""
 
-RESOLVED = frozenset({"arm", "model", "strength", "seed", "num_images", "slate_rank"})
+RESOLVED = frozenset(
+    {
+        "arm",
+        "experiment",
+        "arm_name",
+        "model",
+        "strength",
+        "seed",
+        "num_images",
+        "slate_rank",
+        "slate_size",
+    }
+)
 """Told by `Circumstances` as what came of it."""
 
 

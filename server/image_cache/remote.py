@@ -7,26 +7,41 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import cast
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar, cast
 
-from redis.asyncio import Redis
+from redis import exceptions
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from server.image_cache.shelf import ShelfFailed
 
+T = TypeVar("T")
 PREFIX = "etalage:image:"
-WRITE_S = 1.0
-"""For which nobody waits: an image takes longer to send than a question."""
+NUM_CONNECTIONS = 16
+ANSWER_S = 1.0
+"""So long a question goes on, whether somebody waits for it still or not: to connect may take
+longer than an asker waits, and whoever comes next finds the connection open."""
+
 REST_S = 1.0
-"""After a failure nothing is asked for so long: a Redis that hangs delays one request a second."""
+"""Where no answer came nothing is asked for so long: a Redis that hangs delays one request a
+second."""
+
+_AWAY = exceptions.ConnectionError, exceptions.TimeoutError, OSError
+"""No answer came, or none in time: TimeoutError is an OSError."""
+
+
+@dataclass(slots=True)
+class _Rest:
+    until_s: float = -1.0
 
 
 class RemoteShelf:
-    """Waits `timeout_s` for an answer at most, the connecting included, and never asks twice."""
+    """An asker waits `timeout_s` at most, and nothing is asked twice. Reading and writing fail, and
+    rest, apart."""
 
     name = "redis"
 
@@ -37,41 +52,64 @@ class RemoteShelf:
         timeout_s: float = 0.02,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0))
+        pool = BlockingConnectionPool.from_url(
+            url, max_connections=NUM_CONNECTIONS, timeout=None, retry=Retry(NoBackoff(), 0)
+        )
+        self._redis = Redis.from_pool(pool)
         self._ttl_s, self._timeout_s, self._clock = ttl_s, timeout_s, clock
-        self._rests_until_s = -1.0
+        self._reading, self._writing = _Rest(), _Rest()
+        self._asked: set[asyncio.Task[object]] = set()
 
     async def find(self, name: str) -> bytes | None:
-        async with self._asking():
-            found = await self._redis.get(PREFIX + name)
+        found = await self._ask(self._reading, partial(self._redis.get, PREFIX + name))
         return cast(bytes | None, found)  # answers are not decoded
 
     async def keep(self, name: str, data: bytes) -> None:
-        async with self._asking(WRITE_S):
-            await self._redis.set(PREFIX + name, data, px=max(1, round(1000 * self._ttl_s)))
+        """Takes its time: nobody waits for it."""
+        life_ms = max(1, round(1000 * self._ttl_s))
+        question = partial(self._redis.set, PREFIX + name, data, px=life_ms)
+        await self._ask(self._writing, question, ANSWER_S)
 
     async def drop(self, name: str) -> None:
-        async with self._asking():
-            await self._redis.unlink(PREFIX + name)
+        await self._ask(self._reading, partial(self._redis.unlink, PREFIX + name))
 
     async def purge(self) -> None:
         """Takes as long as it takes, and is tried also while resting."""
         try:
             async for key in self._redis.scan_iter(match=f"{PREFIX}*", count=1000):
                 await self._redis.unlink(key)
-        except (RedisError, OSError) as error:
+        except (exceptions.RedisError, OSError) as error:
             raise ShelfFailed(f"redis: {error}") from error
 
     async def close(self) -> None:
+        for task in self._asked:
+            task.cancel()
+        await asyncio.gather(*self._asked, return_exceptions=True)
         await self._redis.aclose()
 
-    @asynccontextmanager
-    async def _asking(self, timeout_s: float | None = None) -> AsyncIterator[None]:
-        if self._clock() < self._rests_until_s:
+    async def _ask(
+        self, rest: _Rest, question: Callable[[], Awaitable[T]], timeout_s: float | None = None
+    ) -> T:
+        if self._clock() < rest.until_s:
             raise ShelfFailed("redis: it failed a moment ago")
+        task = asyncio.create_task(_await(question))
+        self._asked.add(task)
+        task.add_done_callback(self._forget)
         try:
             async with asyncio.timeout(timeout_s or self._timeout_s):
-                yield
-        except (RedisError, OSError, TimeoutError) as error:
-            self._rests_until_s = self._clock() + REST_S
+                return await asyncio.shield(task)
+        except _AWAY as error:
+            rest.until_s = self._clock() + REST_S
             raise ShelfFailed(f"redis: {str(error) or 'no answer in time'}") from error
+        except exceptions.RedisError as error:  # it answered: that it has no room, say
+            raise ShelfFailed(f"redis: {error}") from error
+
+    def _forget(self, task: asyncio.Task[object]) -> None:
+        self._asked.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody may be waiting any more
+
+
+async def _await(question: Callable[[], Awaitable[T]]) -> T:
+    async with asyncio.timeout(ANSWER_S):
+        return await question()

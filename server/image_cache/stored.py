@@ -37,7 +37,8 @@ _HEADER: TypeAdapter[tuple[Kept, tuple[int, ...]]] = TypeAdapter(tuple[Kept, tup
 def is_worth_keeping(result: ImageResult) -> bool:
     """Made for this, whole, and each of its images good enough."""
     is_whole = result.source is Source.GENERATED and result.degradation is Degradation.NONE
-    return is_whole and not any(image.is_original for image in result.images)
+    is_good = not result.num_missing and not any(image.is_original for image in result.images)
+    return is_whole and is_good
 
 
 def anonymize(result: ImageResult) -> ImageResult:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from diffusion.composition import find_box, fit
 from server.core import Mode, Pixels
 from server.creative import Box
 from server.imaging.frame import Frame, Square, find_middle, find_size
-from server.imaging.layers import Layers, LayersKept, Placed, put_in
+from server.imaging.layers import Layers, LayersKept, put_in
 from server.imaging.surroundings import fill, show
 
 LAYERS = LayersKept()
@@ -53,7 +55,7 @@ def compose_in(
     if cutout is None:
         return Composition(show(pixels, own, frame), pixels, frame, find_place(frame))
     layers = LAYERS.find(cutout, frame.square.side, own.side)
-    product = as_box(layers.placed.put_in(frame))
+    product = find_place(frame, layers.placed.alpha)
     if mode is not Mode.PRESERVE:
         return Composition(show(pixels, own, frame), pixels, frame, product, layers)
     emptied = empty(pixels, own, layers.hole)
@@ -63,6 +65,17 @@ def compose_in(
     return Composition(creative, pixels, frame, product, layers, emptied[own.slices])
 
 
+def compose_on_white(packshot: NDArray[np.uint8], frame: Frame) -> Composition:
+    """A packshot [H, W, 3 or 4] alone, where a creative has its product."""
+    square, whole = frame.square, np.asarray(Image.fromarray(packshot).convert("RGBA"))
+    product, (left, top) = fit(whole, square.side)
+    shown = Image.fromarray(product)
+    white = Image.new("RGB", (frame.width, frame.height), "white")
+    white.paste(shown, (square.left + left, square.top + top), shown)
+    pixels = np.asarray(white)
+    return Composition(pixels, pixels, frame, find_place(frame, product[..., 3]))
+
+
 def empty(pixels: Pixels, own: Square, hole: NDArray[np.bool_]) -> Pixels:
     """The picture without its product."""
     emptied = pixels.copy()
@@ -70,13 +83,13 @@ def empty(pixels: Pixels, own: Square, hole: NDArray[np.bool_]) -> Pixels:
     return emptied
 
 
-def as_box(placed: Placed) -> Box:
-    rows, columns = placed.box
-    sides = columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start
-    return Box(*map(float, sides))
-
-
-def find_place(frame: Frame) -> Box:
-    """Where a product stands of which no packshot tells the proportions."""
+def find_place(frame: Frame, alpha: NDArray[np.uint8] | None = None) -> Box:
+    """Where a product of this alpha [h, w] stands, in thousandths of pixels: by the box the frame
+    can be found again. One of which nothing tells the proportions takes all of its square."""
     side = frame.size * min(frame.width, frame.height)
-    return Box(frame.x * frame.width - side / 2, frame.ground * frame.height - side, side, side)
+    width = height = side
+    if alpha is not None and alpha.any():
+        rows, columns = (part.stop - part.start for part in find_box(alpha > 0))
+        width, height = (side * length / max(rows, columns) for length in (columns, rows))
+    left, top = frame.x * frame.width - width / 2, frame.ground * frame.height - height
+    return Box(*(round(length, 3) for length in (left, top, width, height)))

@@ -42,8 +42,8 @@ def shrink(pixels: Pixels, longest_side: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
-def show_packshot(cutout: NDArray[np.uint8], longest_side: int) -> Pixels:
-    """The merchant's own picture, RGBA [H, W, 4] → on white, at most `longest_side` long."""
-    image = Image.fromarray(cutout)
+def show_packshot(packshot: NDArray[np.uint8], longest_side: int) -> Pixels:
+    """The merchant's own picture [H, W, 3 or 4] → on white, at most `longest_side` long."""
+    image = Image.fromarray(packshot).convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
     return shrink(np.asarray(Image.alpha_composite(white, image).convert("RGB")), longest_side)

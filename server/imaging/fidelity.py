@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from diffusion.cutout import Cutout
 from server.core import Pixels
 from server.creative import Fidelity
 from server.imaging.compose import Composition
@@ -19,18 +20,19 @@ LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 Plane = NDArray[np.float32]
 
 
-def measure(composition: Composition) -> Fidelity:
-    """Of a composition before anything is written over it. Where no pixel of the packshot is opaque
-    there is nothing that must not differ: no difference is told."""
+def measure(composition: Composition, packshot: Cutout | None = None) -> Fidelity:
+    """Of a composition before anything is written over it, by the `packshot` that it was made of.
+    Where no pixel of that is opaque there is nothing that must not differ: no difference is told.
+    """
     layers, frame, around = composition.layers, composition.frame, composition.surroundings
+    difference, growth = None, None
+    if layers is not None and around is not None:
+        difference = find_difference(composition.pixels, layers.placed.put_in(frame))
+        growth = layers.outline.find_growth(composition.pixels, frame, around)
     sharpness = find_sharpness(composition.generated)
-    if layers is None:
-        return Fidelity(None, None, 0.0, sharpness)
-    if around is None:
-        return Fidelity(None, None, layers.uncertainty, sharpness)
-    difference = find_difference(composition.pixels, layers.placed.put_in(frame))
-    growth = layers.outline.find_growth(composition.pixels, frame, around)
-    return Fidelity(difference, growth, layers.uncertainty, sharpness)
+    if packshot is None:
+        return Fidelity(difference, growth, 0.0, sharpness)
+    return Fidelity(difference, growth, packshot.uncertainty, sharpness, packshot.source)
 
 
 def find_difference(pixels: Pixels, placed: Placed) -> int | None:

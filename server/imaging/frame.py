@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diffusion.composition import CENTRE
+from server.creative import Box
+
+ROUNDED = 2.0
+"""Pixels that a product may be larger than its box, which was rounded to whole ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,26 @@ class Frame:
         x = (middle.left + CENTRE.x * middle.side) / width
         ground = (middle.top + CENTRE.ground * middle.side) / height
         return cls(width, height, x, ground, CENTRE.size, is_mirrored)
+
+    @classmethod
+    def holding(
+        cls,
+        box: Box,
+        drawn: tuple[int, int],
+        shape: float,
+        size: tuple[int, int],
+        *,
+        is_mirrored: bool = False,
+    ) -> Frame:
+        """A picture of this `size`, its product where a picture `drawn` in the same proportions has
+        the box. A product of another `shape`, width over height, is as large as the box allows."""
+        side = min(
+            max(box.width, box.height),
+            (box.width + ROUNDED) / min(1, shape),
+            (box.height + ROUNDED) * max(1, shape),
+        )
+        x, ground = (box.left + box.width / 2) / drawn[0], box.bottom / drawn[1]
+        return cls(*size, x, ground, min(1.0, side / min(drawn)), is_mirrored)
 
     @property
     def square(self) -> Square:

@@ -74,14 +74,6 @@ class Layers:
     def outline(self) -> Outline:
         return Outline.of(self.cutout)
 
-    @cached_property
-    def uncertainty(self) -> float:
-        """Of the cut-out's alpha a: 4 a (1 - a), summed, as a share of its area."""
-        counts = np.bincount(self.cutout[..., 3].ravel(), minlength=256)
-        share = np.arange(256) / 255
-        area = float((counts * share).sum())
-        return float((counts * 4 * share * (1 - share)).sum()) / max(1.0, area)
-
     @property
     def num_bytes(self) -> int:
         return self.overlay.num_bytes + self.placed.num_bytes + self.hole.nbytes

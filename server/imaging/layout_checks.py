@@ -34,8 +34,12 @@ def check_layout(
         return [*found, Violation("layout.elements", told)]
     if told := _check_box(layout.safe_area, size):
         found.append(Violation("layout.safe_area", told))
+    num_products = 0
     for at, element in enumerate(layout.elements):
         path = f"layout.elements[{at}]"
+        num_products += element.kind is Kind.PRODUCT
+        if element.kind is Kind.PRODUCT and num_products > 1:
+            found.append(Violation(f"{path}.kind", "is a second product"))
         for field, told in _check_element(element, size, kit):
             found.append(Violation(f"{path}.{field}", told))
     return found
@@ -64,6 +68,12 @@ def _check_element(
         yield "box", boxed
     if element.kind is Kind.LOGO and (kit is None or kit.logo is None):
         yield "kind", "there is no brand kit with a logo"
+    if (
+        element.kind is Kind.PRODUCT
+        and not boxed
+        and min(element.box.width, element.box.height) < 1
+    ):
+        yield "box", "has no room for the product"
     if element.kind in WORDLESS:
         if element.text or element.style:
             yield "text", f"a {element.kind.value} has neither text nor style"

@@ -1,7 +1,7 @@
 """Whether a creative may be shown: what is wrong with it, by name.
 
-The limits were set on creatives of the embedded model: on 300 of them, for 300 products and
-shoppers, fewer than one in a hundred is refused.
+The limits were set on creatives of the embedded model: of 304, each for another product and a
+taste, five are refused. These grew by 4.8 % and more, and none by between 0.5 and that.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Limits:
     neighbours, as a share of their contrast; noise and stripes do by more than 1."""
 
     max_difference: int = 0
-    max_growth_percent: float = 3.0
+    max_growth_percent: float = 2.0
     min_sharpness: float = 5.0
     min_contrast: float = 6.0
     max_roughness: float = 0.7

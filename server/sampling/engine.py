@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 
 STOPPED = ("the sampling engine is not running", "ENGINE_STOPPED")
 
+FIRST_SHARE = 1.25
+"""Of the time that a row takes alone: what the first of many may take."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
@@ -218,8 +221,12 @@ class Engine:
         model = self.models[request.model]
         key = self.key_of(request.model, request.shape)
         state = State.draw(request, key[1], model.device)
-        haste = request.deadline_s, request.is_background
-        return Row(key, request, ticket, self._clock(), state, *haste)
+        row = Row(key, request, ticket, self._clock(), state, request.deadline_s)
+        row.is_background = request.is_background
+        if request.is_first:
+            own_s = sum(self.pace.tick_s(key, num_rows) for num_rows in request.list_forward_rows())
+            row.haste_s = find_urgency(row.submitted_s, row.deadline_s, FIRST_SHARE * own_s)
+        return row
 
     def _demand_of(self, row: Row) -> Demand:
         """A row that waits for another is charged only for what comes after."""

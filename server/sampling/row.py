@@ -23,7 +23,8 @@ class RowRequest:
     `max_reuse_error` lets a prediction stand for the next ones as long as the error so made is
     estimated to be smaller; 0 evaluates every tick. A walk starts from noise of `noise_scale`, if
     not of the first sigma, on `image` [C, h, w], if any; `shape` is the model's own if not given.
-    `warnings` and `look` are for whoever asked; where nobody waits, it `is_background`.
+    `warnings` and `look` are for whoever asked; where nobody waits, it `is_background`. One that
+    `is_first` of many takes hardly longer than it would alone.
     """
 
     model: str
@@ -38,6 +39,7 @@ class RowRequest:
     warnings: tuple[str, ...] = ()
     look: tuple[str, ...] = ()
     is_background: bool = False
+    is_first: bool = False
 
     @classmethod
     def along(
@@ -65,6 +67,10 @@ class RowRequest:
 
     def count_steps(self, num_ticks: int) -> int:
         return self.plan[num_ticks - 1].step if num_ticks else 0
+
+    def list_forward_rows(self) -> list[int]:
+        """Forward rows of each tick."""
+        return [len(find_terms(self.walk, tick)) for tick in range(len(self.plan))]
 
     def num_forward_rows_from(self, tick: int) -> int:
         """Forward rows of this tick and all after it, if none is shared or left out."""
@@ -122,9 +128,9 @@ class State:
 class Row:
     """One image between ticks; only the engine's thread touches it once submitted.
 
-    A row whose walk another row is on already waits for it: `leader` is that row. `haste_s` is the
-    earliest deadline among its own and those of the rows that wait for it; it `is_background` as
-    long as nobody waits for any of them.
+    A row whose walk another row is on already waits for it: `leader` is that row. `haste_s` is when
+    it should be done: the earliest deadline among its own, the one that being first of many gives
+    it, and those of the rows that wait for it; it `is_background` as long as nobody waits for any.
     """
 
     key: Hashable

@@ -66,7 +66,8 @@ def check_places(model: SamplingModel, request: RowRequest, bucket: int) -> None
     if not all(torch.equal(found[0], row) for row in found):
         raise ValueError(
             f"strict mode: a forward of {bucket} rows with {torch.get_num_threads()} threads "
-            "gives other bytes in other places of it; choose a multiple of 4 rows a thread"
+            "gives other bytes in other places of it: let engine.buckets end with a multiple of "
+            "the number of threads, or set engine.strict to false"
         )
 
 

@@ -97,6 +97,11 @@ def test_avoided_words_avoid():
     assert choices.warnings == ("the model does not read: skies, people",)
 
 
+def test_what_market_and_brand_keep_out_is_no_wish():
+    """Such as what Korea does not like: names written in red ink."""
+    assert narrow(SceneWish(kept_out=("names written in red ink", "knock-off"))) == narrow(ANYWHERE)
+
+
 @pytest.mark.parametrize("season", SEASONS)
 def test_a_season_has_its_palettes_and_settings(season):
     choices = narrow(SceneWish(season=season))

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from diffusion.composition import (
     CENTRE,
@@ -16,7 +15,6 @@ from diffusion.composition import (
     to_linear,
     to_srgb,
 )
-from diffusion.cutout import cut_out, flood_from_border
 
 
 def box(height: int, width: int, canvas: int = 100) -> np.ndarray:
@@ -129,77 +127,6 @@ def test_the_shadow_has_the_same_shape_at_any_side():
 
 def test_shares_run_from_zero_to_one():
     assert as_share(np.array([0, 51, 255], np.uint8)).tolist() == pytest.approx([0, 0.2, 1])
-
-
-def photograph(background: tuple[int, int, int], blur: int = 4) -> Image.Image:
-    """A dark blue disc with a hole, photographed on a plain ground: smooth edges, slight noise."""
-    side = 120 * blur
-    y, x = np.mgrid[:side, :side] / side - 0.5
-    r = np.hypot(x, y)
-    cover = ((r < 0.35) & (r > 0.12))[..., None]
-    picture = np.where(cover, (30, 40, 120), background).astype(np.uint8)
-    small = Image.fromarray(picture).resize((120, 120), Image.Resampling.BOX)
-    noise = np.random.default_rng(1).integers(-3, 4, (120, 120, 3))
-    return Image.fromarray(np.clip(np.asarray(small).astype(int) + noise, 0, 255).astype(np.uint8))
-
-
-def test_a_real_alpha_channel_is_taken_as_it_is():
-    assert np.array_equal(cut_out(Image.fromarray(box(40, 60))), box(40, 60))
-
-
-@pytest.mark.parametrize("background", [(255, 255, 255), (235, 240, 230), (250, 120, 110)])
-def test_a_plain_border_becomes_transparent_up_to_the_outline(background):
-    rgba = cut_out(photograph(background))
-    y, x = np.mgrid[:120, :120] / 120 - 0.5
-    r = np.hypot(x, y)
-    assert rgba[r > 0.37, 3].max() == 0
-    assert rgba[(r < 0.33) & (r > 0.14), 3].min() == 255
-
-
-def test_what_the_border_does_not_reach_stays():
-    assert cut_out(photograph((255, 255, 255)))[60, 60, 3] == 255
-
-
-def test_the_edge_keeps_none_of_the_borders_colour():
-    rgba = cut_out(photograph((255, 255, 255)))
-    y, x = np.mgrid[:120, :120] / 120 - 0.5
-    rim = (rgba[..., 3] > 100) & (rgba[..., 3] < 255) & (np.hypot(x, y) > 0.3)
-    assert rim.any()
-    assert rgba[rim, 0].mean() < 90  # the product has 30, the border 255
-
-
-def test_a_picture_without_a_plain_border_stays_whole():
-    noise = np.random.default_rng(2).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    rgba = cut_out(Image.fromarray(noise))
-    assert (rgba[..., 3] == 255).all() and np.array_equal(rgba[..., :3], noise)
-
-
-def test_an_entirely_plain_picture_stays_whole():
-    assert (cut_out(Image.new("RGB", (30, 30), "white"))[..., 3] == 255).all()
-
-
-def test_a_huge_picture_is_worked_on_at_the_largest_side_that_a_creative_shows():
-    huge = Image.new("RGB", (3000, 1000), "white")
-    huge.paste((200, 30, 40), (1000, 300, 2000, 700))
-    assert cut_out(huge).shape == (683, 2048, 4)
-
-
-def test_a_grey_or_paletted_picture_is_cut_out_like_any_other():
-    grey = cut_out(photograph((255, 255, 255)).convert("L"))
-    assert grey.shape == (120, 120, 4) and grey[0, 0, 3] == 0 and grey[60, 30, 3] == 255
-
-
-def test_the_flood_follows_a_winding_corridor():
-    wall = np.zeros((7, 7), bool)
-    is_open = ~wall
-    for row, gap in ((1, 6), (3, 0), (5, 6)):
-        is_open[row] = False
-        is_open[row, gap] = True
-    is_open[:, [0, 6]] &= np.array([[True, True]] * 7)
-    assert np.array_equal(flood_from_border(is_open), is_open)
-    is_open[2:5, 2:5] = False
-    is_open[3, 3] = True
-    assert not flood_from_border(is_open)[3, 3]
 
 
 @pytest.mark.parametrize(("width", "height"), [(100, 60), (60, 100), (80, 80)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffusion.looks import AXES, FILTERED, FILTERED_SIDE, dress
+from diffusion.looks import AXES, FILTERED, FILTERED_SIDE, TREATED_SIDE, dress
 from diffusion.palettes import PALETTES
 from diffusion.treatments import TREATMENTS, apply_treatment
 
@@ -29,11 +29,12 @@ def test_a_packshot_wears_the_treatment_of_its_look(cutout, treatment):
     assert not np.array_equal(found, cutout)
 
 
-def test_slow_filters_see_a_small_packshot():
-    large = np.full((2 * FILTERED_SIDE, FILTERED_SIDE, 4), 255, np.uint8)
-    for treatment in FILTERED:
-        assert dress(large, (treatment,)).shape == (FILTERED_SIDE, FILTERED_SIDE // 2, 4)
-    assert dress(large, ("outlined",)).shape == large.shape
+@pytest.mark.parametrize("treatment", TREATMENTS[1:])
+def test_treatments_see_a_packshot_of_bounded_size(treatment):
+    side = FILTERED_SIDE if treatment in FILTERED else TREATED_SIDE
+    fitting = np.full((side, side // 2, 4), 255, np.uint8)
+    for large in (fitting, np.full((4 * side, 2 * side, 4), 255, np.uint8)):
+        assert dress(large, (treatment,)).shape == fitting.shape
 
 
 def test_no_word_is_on_two_axes():

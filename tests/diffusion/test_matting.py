@@ -1,4 +1,4 @@
-"""Matting: what is told of an alpha, and that pictures of any size are seen as they are."""
+"""Matting: pictures of any size are seen as they are."""
 
 import shutil
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from diffusion.checkpoint import CheckpointUnusable
-from diffusion.matting import Matte, Matting, save_index, shrink
+from diffusion.matting import Matting, save_index, shrink
 from diffusion.unet import UNet
 
 SIDE = 32
@@ -39,14 +39,6 @@ def draw_box(height, width, rows, columns):
     truth = np.zeros((height, width), np.float32)
     truth[rows, columns] = 1
     return picture, truth
-
-
-@pytest.mark.parametrize(
-    ("level", "uncertainty"), [(1.0, 0.0), (0.5, 2.0), (0.25, 3.0), (0.75, 1.0), (0.0, 0.0)]
-)
-def test_uncertainty_is_what_is_undecided_as_a_share_of_the_product(level, uncertainty):
-    matte = Matte.of(np.full((40, 30), level, np.float32))
-    assert matte.uncertainty == pytest.approx(uncertainty)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (256, 256), (300, 150), (90, 201)])

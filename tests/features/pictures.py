@@ -19,6 +19,15 @@ def draw_picture(colour=(200, 30, 30), side=64, alpha=True) -> Image.Image:
     return image if alpha else image.convert("RGB")
 
 
+def draw_on_clutter(colour=(200, 30, 30), side=64) -> tuple[Image.Image, np.ndarray]:
+    """The same square before anything, and its alpha."""
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    alone = draw_picture(colour, side)
+    cluttered = Image.fromarray(noise)
+    cluttered.paste(alone, mask=alone.getchannel("A"))
+    return cluttered, np.asarray(alone.getchannel("A")) / np.float32(255)
+
+
 def save_pictures(folder, *names) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(names):

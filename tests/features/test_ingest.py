@@ -7,13 +7,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from diffusion.cutout import Matte
+from features.catalogue import Catalogue
 from features.ingest import ingest
 from features.packshots import open_packshot, show_product
 from features.records import ProductUnknown
 from features.schema import PRODUCT_FEATURES
 from features.store import StoreConfig, open_store
 from features.vector import FingerprintMismatch
-from tests.features.pictures import draw_picture, save_pictures, write_jsonl
+from tests.features.pictures import draw_on_clutter, draw_picture, save_pictures, write_jsonl
 from tests.features.stores import LONG_S, SmallEncoders, make_reader
 
 
@@ -29,6 +31,10 @@ def shop(tmp_path):
 @pytest.fixture
 def config(tmp_path):
     return StoreConfig(home=tmp_path / "home")
+
+
+def opaque(image):
+    return np.asarray(image.convert("RGBA"))
 
 
 async def read(config, product_id):
@@ -49,6 +55,21 @@ async def test_every_product_can_be_read_with_its_embeddings(shop, config, encod
     shown = show_product(open_packshot(found.packshot))
     assert np.allclose(found.image_embedding, encoders.encode_images(shown[None])[0], atol=1e-6)
     assert np.allclose(found.text_embedding, encoders.encode_texts(["p3.png"])[0], atol=1e-6)
+
+
+async def test_a_product_before_clutter_is_embedded_without_it(shop, config, encoders):
+    cluttered, alpha = draw_on_clutter()
+    cluttered.save(shop / "p3.png")
+    catalogue = Catalogue(shop, find_matte=lambda rgb: Matte.of(alpha))
+    ingest(catalogue, config, encoders, progress=False)
+    found = await read(config, "p3")
+    assert found.packshot == str(shop / "p3.png"), "the merchant's own picture stays what it is"
+    alone, whole = (
+        show_product(pixels) for pixels in (np.asarray(draw_picture()), opaque(cluttered))
+    )
+    expected, other = encoders.encode_images(np.stack([alone, whole]))
+    assert np.allclose(found.image_embedding, expected, atol=1e-6)
+    assert not np.allclose(found.image_embedding, other, atol=1e-3)
 
 
 async def test_good_rows_are_written_and_bad_ones_reported(shop, config, encoders):

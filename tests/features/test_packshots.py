@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
+from diffusion.cutout import MaskSource, Matte
 from features import packshots
-from features.packshots import PackshotUnusable, open_packshot, show_product
-from tests.features.pictures import draw_picture, to_png
+from features.packshots import PackshotUnusable, cut_packshot, open_packshot, show_product
+from tests.features.pictures import draw_on_clutter, draw_picture, to_png
 
 
 def test_a_picture_with_alpha_stays_as_it_is(tmp_path):
@@ -28,6 +29,14 @@ def test_a_mask_becomes_the_alpha_channel(tmp_path):
     mask[10:20, 5:15] = True
     rgba = open_packshot(str(tmp_path / "a.png"), mask)
     assert np.array_equal(rgba[..., 3] == 255, mask)
+
+
+def test_before_clutter_a_product_is_where_a_model_sees_it(tmp_path):
+    picture, alpha = draw_on_clutter()
+    picture.save(tmp_path / "a.png")
+    found = cut_packshot(str(tmp_path / "a.png"), find_matte=lambda rgb: Matte.of(alpha))
+    assert np.array_equal(found.pixels, np.asarray(draw_picture()))
+    assert found.source is MaskSource.MATTING
 
 
 def test_a_picture_can_come_from_any_filesystem():

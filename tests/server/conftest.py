@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,8 +16,18 @@ from server.commands.workshop import warm_request
 from server.core import FAST, QUALITY
 from server.sampling.engine import Engine, EngineLimits
 from tests.server.opening import open_pipeline
+from tests.server.postgresql import running, why_not
 from tests.server.registry import hold
 from tests.server.scripted_reader import ScriptedReader
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a real PostgreSQL with a database that others use as well."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with running() as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")

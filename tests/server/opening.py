@@ -7,13 +7,15 @@ from concurrent.futures import Executor
 from typing import Any
 
 from diffusion.encoders import Encoders
+from diffusion.finding import FindMatte
 from server.commands.creatives import open_cache, read_rules
 from server.configuration import CreativesSlice, ImageCacheSlice
 from server.pipeline import Models, Pipeline, Reader
 from server.rows import Defaults
+from server.safety import SafetyCheck
 from server.sampling.engine import Engine
 from server.sampling.router import Router
-from server.studio import Studio
+from server.studio import Studio, VerificationObserver
 
 
 def open_pipeline(
@@ -25,6 +27,9 @@ def open_pipeline(
     defaults: Defaults | None = None,
     cache: Mapping[str, Any] | None = None,
     creatives: Mapping[str, Any] | None = None,
+    find_matte: FindMatte | None = None,
+    safety: SafetyCheck | None = None,
+    observer: VerificationObserver | None = None,
 ) -> Pipeline:
     defaults = defaults or Defaults()
     return Pipeline(
@@ -32,8 +37,9 @@ def open_pipeline(
         models,
         encoders,
         read_rules(CreativesSlice(**(creatives or {}))),
-        Studio(Router([engine]), workers, defaults),
+        Studio(Router([engine]), workers, defaults, observer, safety),
         open_cache(ImageCacheSlice(**(cache or {"memory_bytes": 0})), workers),
         workers,
         defaults,
+        find_matte,
     )

@@ -150,7 +150,7 @@ def test_banned_palettes_and_those_near_banned_colours_are_avoided(kit):
     scene = apply_kit(SceneWish(avoided_palettes=frozenset({"rose"}), avoided="cats"), kit)
     assert kit.palettes.all_banned == {"graphite", "sky"}
     assert scene.avoided_palettes == PALETTES.keys() - {"sand", "coral"}
-    assert scene.avoided == "cats, cheap, knock-off"
+    assert (scene.avoided, scene.kept_out) == ("cats", ("cheap", "knock-off"))
 
 
 def test_a_kit_without_preferences_only_bans(kit):

@@ -40,6 +40,13 @@ def test_buckets_are_positive_and_rising(buckets):
         EngineSlice(buckets=buckets)
 
 
+def test_an_engine_has_room_for_the_largest_of_requests():
+    """An explanation of twenty rows that never fits would be told to come again for ever."""
+    assert EngineSlice(max_rows=32).max_rows == 32
+    with pytest.raises(ValidationError, match="max_rows\n.*greater than or equal to 32"):
+        EngineSlice(max_rows=31)
+
+
 def test_devices_are_parted_by_commas_may_repeat_and_may_be_none():
     assert EngineSlice().devices == EngineSlice.model_validate({"devices": ""}).devices == ()
     given = EngineSlice.model_validate({"devices": "cuda:0,cuda:1"})

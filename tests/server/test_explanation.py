@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from annotated_types import Ge
 from PIL import Image
 
 from diffusion.composition import place
@@ -18,14 +19,22 @@ from diffusion.taste import NUM_RECENT
 from features.packshots import open_packshot, show_product
 from features.records import LastClicks, Shopper, Status
 from server.commands.workshop import warm_request
-from server.explanation import CLICKS, PROFILE, SCENE, explain, plan_explanation
+from server.configuration import EngineSlice
+from server.core import Mode
+from server.explanation import CLICKS, DRAWN, PROFILE, SCENE, explain, plan_explanation
+from server.imaging.compose import compose_in
+from server.imaging.frame import Frame
 from server.sampling.engine import Engine, EngineLimits
+from server.sampling.observer import Silence
 from tests.diffusion.families.tiny_z_image import tiny_z_image
 from tests.diffusion.families.walking import facts
 from tests.server.scripted_reader import WORLD
 
 SEED = 7
+BACKPACK = str(WORLD / "packshots" / "backpack.webp")
+SQUARE = Frame.around(128, 128)
 WISH = Wish("preserve", strength=0.5)
+MAX_ROWS = EngineSlice.model_fields["max_rows"].metadata
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +44,7 @@ def buckets(shipped):
 
 @pytest.fixture(scope="module")
 def product(shipped):
-    cutout = open_packshot(str(WORLD / "packshots" / "backpack.webp"))
+    cutout = open_packshot(BACKPACK)
     seen = shipped.encoders.encode_images(show_product(cutout)[None])[0]
     told = shipped.encoders.encode_texts(["backpack"])[0]
     return shipped.prepare(ProductFacts(cutout, "backpack", seen, told))
@@ -51,14 +60,21 @@ def roomy_engine(shipped):
 
 @pytest.fixture
 def ask(shipped, product, roomy_engine, buckets):
-    """(explanation, pixels by row) of a shopper and a wish."""
+    """The explanation of a shopper and a wish, with a map of this frame, if any."""
 
-    async def explained(shopper, wish=WISH, map_side=128):
+    async def explained(shopper, wish=WISH, frame=SQUARE):
         probe = plan_explanation(shipped, product, shopper, wish, SEED, buckets)
         pixels = await asyncio.wait_for(roomy_engine.submit(probe.rows).result, 60)
-        return explain(probe, pixels, map_side)
+        return explain(probe, pixels, frame and deliver_in(frame))
 
     return explained
+
+
+def deliver_in(frame):
+    def show(pixels):
+        return compose_in(pixels, open_packshot(BACKPACK), frame, Mode.PRESERVE).pixels
+
+    return show
 
 
 def look(buckets, palette, setting, length=1.0):
@@ -129,7 +145,7 @@ async def test_at_strength_zero_nothing_goes_back_to_the_shopper(ask, buckets):
     shopper = someone(look(buckets, "mint", "outdoor"), look(buckets, "mint", "outdoor"))
     none, nobody = await ask(shopper, replace(WISH, strength=0.0)), await ask(None)
     assert none == nobody
-    assert none.shopper_map == b"" and none.map_side == 0 and none.shopper_effect == 0.0
+    assert none.shopper_map == b"" and none.map_width == 0 and none.shopper_effect == 0.0
     assert none.text.startswith("No shopper took part")
     assert not {PROFILE, CLICKS, "click 1"} & by_input(none).keys()
 
@@ -148,19 +164,34 @@ async def test_the_map_is_dark_on_the_product_and_bright_around_it(ask, buckets,
     with Image.open(io.BytesIO(told.shopper_map)) as image:
         assert (image.format, image.mode, image.size) == ("PNG", "L", (128, 128))
         bright = np.asarray(image).astype(float)
-    alpha = place(open_packshot(str(WORLD / "packshots" / "backpack.webp")), 128)[1]
-    assert bright[alpha > 0.98].mean() < 0.2 * bright[alpha < 0.02].mean()
-    assert bright.max() > 250
+    alpha = place(open_packshot(BACKPACK), 128)[1]
+    assert not bright[alpha == 1].any(), "its own pixels are put there, whoever asks"
+    assert bright[alpha < 0.02].mean() > 20 and bright.max() > 250
 
 
-@pytest.mark.parametrize(("side", "size"), [(0, None), (32, (32, 32)), (300, (300, 300))])
-async def test_a_map_has_the_side_asked_for(ask, buckets, side, size):
-    told = await ask(someone(look(buckets, "mint", "outdoor")), map_side=side)
-    assert told.map_side == side
-    if size is None:
-        assert told.shopper_map == b""
-    else:
-        assert Image.open(io.BytesIO(told.shopper_map)).size == size
+@pytest.mark.parametrize("size", [(32, 32), (300, 100), (1, 1)])
+async def test_a_map_has_the_proportions_of_the_image(ask, buckets, size):
+    told = await ask(someone(look(buckets, "mint", "outdoor")), frame=Frame.around(*size))
+    assert (told.map_width, told.map_height) == size
+    assert Image.open(io.BytesIO(told.shopper_map)).size == size
+
+
+async def test_no_map_is_drawn_where_none_is_wanted(ask, buckets):
+    told = await ask(someone(look(buckets, "mint", "outdoor")), frame=None)
+    assert (told.shopper_map, told.map_width, told.map_height) == (b"", 0, 0)
+    assert told.shopper_effect > 20
+
+
+async def test_a_map_is_mirrored_where_the_surroundings_are(ask, buckets):
+    shopper = someone(look(buckets, "mint", "outdoor"))
+    plain, mirrored = [
+        np.asarray(Image.open(io.BytesIO((await ask(shopper, frame=frame)).shopper_map)), float)
+        for frame in (SQUARE, replace(SQUARE, is_mirrored=True))
+    ]
+    around = np.ones((128, 128), bool)
+    around[16:, 24:104] = False  # the product is never mirrored, nor is its shadow
+    turned, kept = np.abs(mirrored - plain[:, ::-1])[around], np.abs(mirrored - plain)[around]
+    assert turned.mean() < 1 and kept.mean() > 10
 
 
 async def test_a_faint_shopper_is_not_blown_up(ask, buckets):
@@ -185,7 +216,7 @@ async def test_clicks_are_counted_from_the_last_and_the_five_heaviest_are_shown(
     shopper = someone(mint, sky, *[mint] * 7)
     weights = np.array([0.1, 1, 1, 1, 1, 1, 0.2, 0.3], np.float32)
     shopper = replace(shopper, last_clicks=LastClicks(shopper.last_clicks.embeddings, weights))
-    told = by_input(await ask(shopper, map_side=0))
+    told = by_input(await ask(shopper, frame=None))
     shown = {name for name in told if name.startswith("click ")}
     assert shown == {f"click {number}" for number in range(3, 8)}
 
@@ -203,6 +234,50 @@ async def test_a_scene_that_is_wished_for_is_an_influence(ask):
     assert SCENE not in by_input(plain)
     assert told[SCENE].description == "mint, outdoor"
     assert told[SCENE].share == pytest.approx(1.0) and told[SCENE].change > 20
+
+
+async def test_the_look_that_diversity_drew_is_an_influence(ask):
+    """Of this seed a palette and a setting are drawn; less diversity draws nothing of it."""
+    told = await ask(None, replace(WISH, diversity=1.0))
+    drawn = by_input(told)[DRAWN]
+    palette, setting = drawn.description.split(", ")
+    assert palette in AXES["palette"] and setting in AXES["setting"]
+    assert drawn.share == pytest.approx(1.0) and drawn.change > 20
+    assert f"drawn look ({drawn.description})" in told.text
+    assert DRAWN not in by_input(await ask(None, replace(WISH, diversity=0.0)))
+
+
+async def test_what_was_wished_for_is_not_told_as_drawn(ask):
+    wish = replace(WISH, scene=SceneWish("mint"), diversity=1.0)
+    told = by_input(await ask(None, wish))
+    assert told[SCENE].description == "mint"
+    assert told[DRAWN].description in AXES["setting"]
+
+
+async def test_every_row_takes_one_tick_and_one_that_holds_them_all_is_enough(
+    shipped, product, buckets
+):
+    """A strict engine has one size of a tick, and fills it."""
+    counted = Ticks()
+    engine = Engine([shipped], EngineLimits(buckets=(24,), is_strict=True), counted)
+    engine.start([warm_request(shipped)])
+    try:
+        liked = [look(buckets, palette, "outdoor") for palette in AXES["palette"]]
+        probe = plan_explanation(shipped, product, someone(*liked), WISH, SEED, buckets)
+        await asyncio.wait_for(engine.submit(probe.rows).result, 60)
+    finally:
+        engine.close()
+    assert counted.num_rows == [len(probe.rows)] and len(probe.rows) > 16
+
+
+class Ticks(Silence):
+    """Counts the forward rows of each tick."""
+
+    def __init__(self):
+        self.num_rows = []
+
+    def tick(self, model, bucket, num_forward_rows, elapsed_s):
+        self.num_rows.append(num_forward_rows)
 
 
 def test_of_a_model_that_reads_interests_alone_the_profile_is_all_there_is():
@@ -228,12 +303,20 @@ def test_of_a_model_that_reads_interests_alone_the_profile_is_all_there_is():
     assert len(probe.rows) == 4
 
 
-def test_a_shopper_who_is_not_explained_costs_few_rows_and_one_who_is_one_tick(
+def test_a_shopper_who_is_not_explained_costs_few_rows_and_any_engine_has_room_for_all(
     shipped, product, buckets
 ):
     mint = look(buckets, "mint", "outdoor")
-    for shopper, most in ((None, 4), (someone(mint), 6), (someone(mint, *[mint] * 8), 18)):
-        probe = plan_explanation(shipped, product, shopper, WISH, SEED, buckets)
+    known = someone(*[look(buckets, palette, "outdoor") for palette in AXES["palette"]])
+    room = next(limit.ge for limit in MAX_ROWS if isinstance(limit, Ge))
+    told = replace(WISH, scene=SceneWish("mint"), diversity=1.0)
+    for shopper, wish, most in (
+        (None, WISH, 4),
+        (someone(mint), WISH, 6),
+        (known, WISH, 18),
+        (known, told, room),
+    ):
+        probe = plan_explanation(shipped, product, shopper, wish, SEED, buckets)
         assert len(probe.rows) <= most
         assert all(len(row.plan) == 1 for row in probe.rows)
         keys = [row.walk[0].key for row in probe.rows]

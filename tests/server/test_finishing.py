@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diffusion.looks import FILTERED, FILTERED_SIDE, TREATED_SIDE
 from diffusion.palettes import PALETTES
 from diffusion.treatments import TREATMENTS, apply_treatment
 from server.core import Mode, Pixels
@@ -41,7 +42,15 @@ def test_a_creation_shows_the_packshot_in_the_treatment_of_its_look(treatment):
     cutout = draw_cutout()
     treated, mode = dress(commission(cutout), ("sky", "studio", treatment))
     assert mode is Mode.PRESERVE and treated is not None
-    assert np.array_equal(treated, apply_treatment(cutout, treatment, PALETTES["sky"]))
+    inks = PALETTES["sky"] if treatment == "duotone" else None
+    assert np.array_equal(treated, apply_treatment(cutout, treatment, inks))
+
+
+@pytest.mark.parametrize("treatment", TREATMENTS[1:])
+def test_a_large_packshot_is_treated_at_a_size_that_takes_no_seconds(treatment):
+    side = FILTERED_SIDE if treatment in FILTERED else TREATED_SIDE
+    shown = show(draw_cutout(side=2 * TREATED_SIDE), ("sky", "studio", treatment))
+    assert max(shown.shape) == side
 
 
 def test_the_same_look_of_the_same_product_is_made_once_with_its_layers():

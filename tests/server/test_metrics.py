@@ -26,6 +26,19 @@ def test_a_request_is_counted_by_method_code_and_source_and_leaves_the_gauge_at_
     assert sample(metrics, "request_seconds_bucket", method=GENERATE, le="0.5") == 1
 
 
+def test_images_that_failed_and_packshots_that_were_repaired_are_counted():
+    metrics = Metrics()
+    metrics.tried(("unsafe", "blurred"))
+    metrics.tried(("blurred",))
+    metrics.fell_back(3)
+    metrics.repaired(("noise", "blur"), ("restore",))
+    assert sample(metrics, "tries_total", reason="blurred") == 2
+    assert sample(metrics, "tries_total", reason="unsafe") == 1
+    assert sample(metrics, "fallbacks_total") == 3
+    assert sample(metrics, "defects_total", defect="noise") == 1
+    assert sample(metrics, "repairs_total", repair="restore") == 1
+
+
 def test_methods_that_are_not_ours_share_one_label():
     metrics = Metrics([GENERATE])
     for name in ("a", "b", "c"):

@@ -5,7 +5,7 @@ import pytest
 
 from features.records import Shopper, Status
 from server.core import Arm, Reason
-from server.experiments import Assignment
+from server.experiments.assignment import Assignment
 from server.personalization import REASON_BY_STATUS, decide
 
 EMBEDDING = np.ones(4, np.float32)

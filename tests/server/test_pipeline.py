@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.restoration_cases import draw_on, load_cutouts
+from diffusion.cutout import MaskSource
+from diffusion.matting import Matting
 from features.records import (
     FeaturesUnavailable,
     LastClicks,
@@ -19,6 +22,7 @@ from features.records import (
     Shopper,
     Status,
 )
+from server.commission import UNTOLD
 from server.core import (
     QUALITY,
     Accepted,
@@ -34,7 +38,7 @@ from server.errors import DeadlineExceeded, InvalidRequest, Overloaded, Unavaila
 from server.sampling.engine import Engine
 from tests.server.opening import open_pipeline
 from tests.server.registry import hold
-from tests.server.scripted_reader import ask, taste
+from tests.server.scripted_reader import WORLD, ask, taste
 
 DEGRADED = [
     (Shopper(Status.MISSING), Reason.UNKNOWN_USER),
@@ -160,6 +164,82 @@ async def test_an_inline_product_on_which_nothing_can_be_seen_is(pipeline):
     with pytest.raises(InvalidRequest) as caught:
         await pipeline.generate(ask(product=InlineProduct("nothing", file.getvalue(), {})))
     assert [v.field for v in caught.value.violations] == ["inline_product.packshot"]
+
+
+@pytest.fixture(scope="module")
+def before_a_scene():
+    """A product that no training has seen, opaque and on a scene [256, 256, 3], and its alpha."""
+    return draw_on("scene", "hibiscus", load_cutouts(WORLD), 256)
+
+
+@pytest.fixture
+async def finding_pipeline(reader, models, engine):
+    encoders, find_matte = models[QUALITY].encoders, Matting.load().find_alpha
+    with ThreadPoolExecutor(2) as workers:
+        held = hold(models)
+        yield open_pipeline(reader, held, encoders, engine, workers, find_matte=find_matte)
+
+
+def to_png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def decode(result):
+    return np.asarray(Image.open(io.BytesIO(result.images[0].data)).convert("RGB")).astype(int)
+
+
+async def test_of_a_packshot_on_a_scene_only_the_product_is_pasted_back(
+    finding_pipeline, before_a_scene
+):
+    """The scene of the packshot is nowhere in the creative: it is that of the bare product."""
+    packshot, alpha = before_a_scene
+    rgba = np.dstack((packshot, np.rint(255 * alpha).astype(np.uint8)))
+    results = []
+    for pixels in (packshot, rgba):
+        product = InlineProduct("hibiscus", to_png(pixels), {})
+        asked = ask(product=product, seed=5, output=OutputSpec(longest_side=256), max_tries=1)
+        results.append(await finding_pipeline.generate(asked))
+    found, expected = results
+    assert not found.images[0].is_original and not found.warnings
+    told, true = (each.images[0].fidelity for each in results)
+    assert (told.mask_source, true.mask_source) == (MaskSource.MATTING, MaskSource.ALPHA)
+    assert told.max_difference == true.max_difference == 0
+    matte = Matting.load().find_alpha(packshot)
+    assert told.mask_uncertainty == matte.uncertainty > true.mask_uncertainty
+    apart = np.abs(decode(found) - decode(expected)).max(axis=2)
+    assert (apart > 16).mean() < 0.1, "all but its outline"
+    assert np.abs(decode(found)[:30, :30] - packshot[:30, :30]).mean() > 10
+
+
+async def test_what_a_matting_model_cut_out_is_not_shown_as_the_merchant_s_own_picture(
+    finding_pipeline, before_a_scene
+):
+    packshot, _ = before_a_scene
+    product = InlineProduct("hibiscus", to_png(packshot), {})
+    asked = ask(product=product, arm=Arm.ORIGINAL, output=OutputSpec(longest_side=256))
+    result = await finding_pipeline.generate(asked)
+    assert np.array_equal(decode(result), packshot)
+
+
+async def test_where_nothing_tells_the_product_that_is_said(pipeline, before_a_scene):
+    packshot, _ = before_a_scene
+    result = await pipeline.generate(ask(product=InlineProduct("hibiscus", to_png(packshot), {})))
+    fidelity = result.images[0].fidelity
+    assert (fidelity.mask_source, fidelity.mask_uncertainty) == (MaskSource.WHOLE_PICTURE, 1)
+    assert result.warnings == (UNTOLD,)
+
+
+async def test_a_product_of_the_catalogue_says_what_told_its_mask(
+    finding_pipeline, reader, before_a_scene, tmp_path
+):
+    by_alpha = await finding_pipeline.generate(ask())
+    Image.fromarray(before_a_scene[0]).save(tmp_path / "hibiscus.png")
+    reader.packshot = str(tmp_path / "hibiscus.png")
+    by_matting = await finding_pipeline.generate(ask())
+    told = [each.images[0].fidelity.mask_source for each in (by_alpha, by_matting)]
+    assert told == [MaskSource.ALPHA, MaskSource.MATTING]
 
 
 async def test_without_a_device_it_is_unavailable(reader, models):

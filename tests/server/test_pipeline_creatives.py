@@ -184,22 +184,29 @@ async def test_a_brand_kit_bans_palettes_and_words(shop):
     assert "cheap" not in str(caught.value).lower(), "what is denied is not repeated"
 
 
+@pytest.mark.parametrize("denied_by", ["kit", "shop"])
+async def test_a_product_whose_title_is_denied_is_refused_before_it_is_painted(
+    reader, models, engine, tmp_path, denied_by
+):
+    (tmp_path / "acme.yaml").write_text("name: acme\ndenied_words: [backpack]\n")
+    (tmp_path / "words.txt").write_text("weapons: {words: [backpack]}\n")
+    settings = {"brand_kits": tmp_path}
+    if denied_by == "shop":
+        settings = {"denied_words": tmp_path / "words.txt"}
+    kit, told = ("acme", "brand kit acme") if denied_by == "kit" else ("", "weapons")
+    encoders = next(iter(models.values())).encoders
+    with ThreadPoolExecutor(1) as workers:
+        shop = open_pipeline(reader, hold(models), encoders, engine, workers, creatives=settings)
+        with pytest.raises(InvalidRequest) as caught:
+            await shop.generate(ask(brand_kit=kit))
+        (violation,) = caught.value.violations
+        assert (violation.field, caught.value.reason) == ("product_id", "PROMPT_DENIED")
+        assert violation.description == f"its title has words that are denied: {told}"
+        german = await shop.generate(ask(brand_kit=kit, locale="de"))
+        assert german.title_language == "de", "it is called Rucksack there"
+
+
 async def test_a_title_in_another_language_is_said(shop):
     result = await shop.generate(ask(locale="fi"))
     assert result.title_language == "en"
     assert result.warnings == ("no title in fi: the one in en is used",)
-
-
-async def test_an_explanation_comes_with_the_image_where_it_is_wanted(shop):
-    told = (await shop.generate(ask(is_explained=True))).explanation
-    assert told.influences and told.text and told.shopper_effect > 0
-    assert Image.open(io.BytesIO(told.shopper_map)).size == (256, 256)
-    cached = await shop.generate(ask(is_explained=True))
-    assert cached.source is Source.CACHE and cached.explanation == told
-    silent = (await shop.generate(ask(is_explained=True, strength=0.0))).explanation
-    assert silent.shopper_map == b"" and silent.shopper_effect == 0
-
-
-async def test_an_explanation_needs_no_image(shop):
-    answer = await shop.explain(ask(), 64)
-    assert answer.explanation.map_side == 64 and answer.personalization.applied

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diffusion.cutout import Cutout, MaskSource
 from diffusion.fusion import CERTAINTY
 from diffusion.guidance import Guidance
 from diffusion.image_model import Preset
@@ -16,7 +17,7 @@ from diffusion.taste_buckets import TasteBuckets
 from diffusion.walks import Intervals, Rules
 from features.records import LastClicks, Shopper, Status
 from server.core import Arm, ImageRequest, Mode, SamplerName, Sigmas
-from server.experiments import assign
+from server.experiments.assignment import assign
 from server.localization.titles import Title
 from server.personalization import decide
 from server.products import PreparedProduct
@@ -37,10 +38,9 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def product(model):
-    cutout = np.full((16, 16, 4), 200, np.uint8)
-    return PreparedProduct(
-        "shoe", cutout, model.prepare_product(cutout, TASTE, TASTE), Title("Shoe", "en"), b""
-    )
+    cutout = Cutout.by_own(np.full((16, 16, 4), 200, np.uint8), MaskSource.ALPHA)
+    condition = model.prepare_product(cutout.pixels, TASTE, TASTE)
+    return PreparedProduct("shoe", cutout, condition, Title("Shoe", "en"), b"")
 
 
 @pytest.fixture
@@ -253,6 +253,15 @@ def test_time_to_finish_is_kept_back_from_the_deadline(plan):
     assert plan(deadline_s=50.0)[0].deadline_s == pytest.approx(49.8)
     assert plan(deadline_s=50.0, num_images=3)[0].deadline_s == pytest.approx(49.6)
     assert plan()[0].deadline_s is None
+
+
+def test_the_best_of_a_slate_are_due_first_and_the_very_best_hardly_waits_for_the_others(plan):
+    ranks = 0, 1, 2, 99
+    rows = [plan(deadline_s=50.0, slate_rank=rank, slate_size=100)[0] for rank in ranks]
+    dues_s = [row.deadline_s for row in rows]
+    assert dues_s == sorted(set(dues_s)) and dues_s[-1] < plan(deadline_s=50.0)[0].deadline_s
+    assert [row.is_first for row in rows] == [True, False, False, False]
+    assert not plan(deadline_s=50.0)[0].is_first
 
 
 def test_an_inline_product_draws_its_seed_from_its_title(product):

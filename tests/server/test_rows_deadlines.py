@@ -22,12 +22,12 @@ from tests.server.sampling.closed_model import (
 DEFAULTS = Defaults(min_steps=4)
 
 
-def find(router, left_s, policy=DeadlinePolicy.STRICT, count=1, steps=20):
+def find(router, left_s, policy=DeadlinePolicy.STRICT, count=1, steps=20, is_retry=False):
     """For rows of `steps` euler steps with so many seconds left before their own deadline."""
     request = ImageRequest("shoe", deadline_policy=policy)
     deadline_s = None if left_s is None else time.monotonic() + left_s
     rows = [make_request(steps=steps, deadline_s=deadline_s) for _ in range(count)]
-    return find_steps(rows, request, router, DEFAULTS)
+    return find_steps(rows, request, router, DEFAULTS, is_retry=is_retry)
 
 
 @pytest.fixture
@@ -63,6 +63,12 @@ async def test_nobody_is_shown_an_image_of_too_few_steps(router, record, left_s)
     with pytest.raises(DeadlineExceeded):
         find(router, left_s, DeadlinePolicy.DEGRADE)
     assert record.refusals == ["deadline"]
+
+
+async def test_a_retry_that_there_is_no_time_for_counts_as_no_refusal(router, record):
+    with pytest.raises(DeadlineExceeded):
+        find(router, 39, is_retry=True)
+    assert record.refusals == []
 
 
 async def test_who_asks_for_few_steps_is_not_held_to_the_floor(router):

@@ -1,7 +1,7 @@
 """Bulk beside a running server: real processes, a real engine, a small model and a small shop.
 
-In strict mode the bytes are the same, whatever shares a batch, in whichever process, in shards, and
-on actors of a local Ray.
+The bytes are the same whatever shares a batch, in whichever process, in shards, and on actors of a
+local Ray with one thread each; and those of a server in strict mode.
 """
 
 from __future__ import annotations
@@ -88,7 +88,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     flags = (
         *("--model.checkpoint", str(checkpoint), "--features.home", str(config.home)),
         *("--features.online_store", json.dumps(store), "--logging.level", "warning"),
-        *("--engine.strict", "true", "--engine.buckets", "6", "--engine.threads", "1"),
     )
     return World(folder, flags)
 
@@ -97,7 +96,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def served(world: World) -> dict[str, bytes]:
     """What a running server answers, one request after the other."""
     home = world.folder / "home"
-    with running_server((*SERVE, *world.flags), home, home / "server.log", lambda: None) as ports:
+    flags = (*SERVE, *world.flags, "--engine.strict", "true")
+    with running_server(flags, home, home / "server.log", lambda: None) as ports:
         return dict(ask_all(ports.server))
 
 

@@ -7,11 +7,14 @@ import io
 import json
 import random
 import time
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.restoration_cases import draw_on, load_cutouts
 from etalage import (
     AsyncClient,
     Cancelled,
@@ -23,9 +26,12 @@ from etalage import (
     Progress,
     Result,
 )
+from tests.server.scripted_reader import WORLD
 from tests.way.conftest import Running
 
 PRODUCT = "backpack"
+ANEW: dict[str, Any] = {"cache_policy": "bypass"}
+"""An image that was kept would answer in the place of the engine."""
 
 
 def pixels(result: Result) -> np.ndarray:
@@ -55,9 +61,9 @@ def test_a_known_shopper_gets_a_personalized_image_that_accounts_for_itself(clie
 
 
 def test_the_same_seed_and_shopper_twice_give_identical_bytes(client, running):
-    first, second = (
-        client.generate(PRODUCT, user=shoppers(running)[0], seed=0, steps=6) for _ in range(2)
-    )
+    asked = {"user": shoppers(running)[0], "seed": 0, "steps": 6, **ANEW}
+    first, second = (client.generate(PRODUCT, **asked) for _ in range(2))
+    assert first.source == second.source == "generated"
     assert first.image.data == second.image.data
 
 
@@ -68,13 +74,10 @@ def test_different_tastes_give_different_surroundings(client, running):
 
 
 def test_strength_zero_anonymous_no_consent_and_generic_give_identical_images(client, running):
-    known = shoppers(running)[0]
-    zero = client.generate(PRODUCT, user=known, strength=0.0, steps=5)
-    anonymous = client.generate(PRODUCT, steps=5)
-    silent = client.generate(PRODUCT, user=running.shoppers.no_consent, steps=5)
-    cold = client.generate(PRODUCT, user=running.shoppers.cold_start, steps=5)
-    stranger = client.generate(PRODUCT, user="nobody-knows-me", steps=5)
-    generic = client.generate(PRODUCT, user=known, arm="generic", steps=5)
+    known, ask = shoppers(running)[0], partial(client.generate, PRODUCT, steps=5, **ANEW)
+    zero, anonymous, generic = ask(user=known, strength=0.0), ask(), ask(user=known, arm="generic")
+    silent, cold = ask(user=running.shoppers.no_consent), ask(user=running.shoppers.cold_start)
+    stranger = ask(user="nobody-knows-me")
     reasons = [r.personalization.reason for r in (zero, anonymous, silent, cold, stranger)]
     assert reasons == ["strength_zero", "anonymous", "no_consent", "unknown_user", "unknown_user"]
     images = {r.image.data for r in (zero, anonymous, silent, cold, stranger, generic)}
@@ -87,12 +90,13 @@ async def test_changing_shopper_b_leaves_image_a_alone(async_client, running):
 
     async def beside(other: str) -> Result:
         mine, _ = await asyncio.gather(
-            async_client.generate(PRODUCT, user=a, seed=11, steps=8),
-            async_client.generate(PRODUCT, user=other, seed=12, steps=8, strength=1.0),
+            async_client.generate(PRODUCT, user=a, seed=11, steps=8, **ANEW),
+            async_client.generate(PRODUCT, user=other, seed=12, steps=8, strength=1.0, **ANEW),
         )
         return mine
 
     with_b, with_c = await beside(b), await beside(c)
+    assert with_b.source == with_c.source == "generated"
     assert np.abs(pixels(with_b) - pixels(with_c)).max() <= 1
 
 
@@ -108,6 +112,7 @@ async def test_64_requests_of_mixed_steps_samplers_and_strengths_all_come_back_r
             "strength": rng.choice([0.0, 0.5, 1.0]),
             "sampler": rng.choice(["euler", "heun", "dpmpp_2m"]),
             "longest_side": 64,
+            **ANEW,
         }
         for _ in range(64)
     ]
@@ -210,9 +215,9 @@ async def test_a_request_that_is_cancelled_by_its_id_ends_and_frees_its_rows(asy
 
 
 def test_a_repeated_request_id_gives_the_first_answer_without_sampling(client, running):
-    first = client.generate(PRODUCT, request_id="again-1", steps=3)
+    first = client.generate(PRODUCT, request_id="again-1", steps=3, **ANEW)
     steps = running.metric("etalage_steps_total")
-    second = client.generate(PRODUCT, request_id="again-1", steps=3)
+    second = client.generate(PRODUCT, request_id="again-1", steps=3, **ANEW)
     assert second.image.data == first.image.data
     assert second.source == "cache"
     assert running.metric("etalage_steps_total") == steps
@@ -227,6 +232,21 @@ def test_an_inline_product_is_made_from_its_own_packshot(client, running):
     result = client.generate(own, user=shoppers(running)[0], steps=5, longest_side=256)
     centre = pixels(result)[128, 128]
     assert np.abs(centre - (200, 30, 40)).max() <= 1  # PRESERVE: the product's own pixels
+
+
+def test_of_an_opaque_packshot_on_a_scene_the_product_alone_is_shown(client, running):
+    packshot, _ = draw_on("scene", "hibiscus", load_cutouts(WORLD), 256)
+    file = io.BytesIO()
+    Image.fromarray(packshot).save(file, "PNG")
+    own = Product("hibiscus", packshot=file.getvalue())
+    result = client.generate(own, user=shoppers(running)[0], seed=1, longest_side=256)
+    fidelity = result.image.fidelity
+    assert (fidelity.mask_source, fidelity.max_difference) == ("matting", 0)
+    assert 0.05 < fidelity.mask_uncertainty <= 0.5 and not result.image.is_original
+    kept = np.abs(pixels(result) - packshot).max(axis=2) <= 1
+    assert not kept[:40, :40].any() or kept[:40, :40].mean() < 0.1, "not its scene"
+    original = client.generate(own, arm="original", longest_side=256)
+    assert np.array_equal(pixels(original), packshot), "that is the merchant's own"
 
 
 def test_the_original_arm_answers_with_the_packshot(client):

@@ -8,6 +8,7 @@ client      the calls, for threads
 aio         the calls, for asyncio
 batches     the calls for jobs of many images
 replies     from response messages to results
+experiments what shoppers did with images, told back
 enhancement what is wrong with a packshot, and how it looks repaired
 results     what a call gives back
 errors      what can go wrong, translated once, by table
@@ -48,11 +49,13 @@ from etalage.errors import (
     Unavailable,
     Violation,
 )
+from etalage.experiments import ExperimentReport, Recorded, RejectedEvent, ShopEvent
 from etalage.requests import Product
 from etalage.results import (
     Accepted,
     Answer,
     Cancellation,
+    Enrolment,
     Event,
     Image,
     ModelInfo,
@@ -77,8 +80,10 @@ __all__ = [
     "DeadlineExceeded",
     "Element",
     "Enhanced",
+    "Enrolment",
     "EtalageError",
     "Event",
+    "ExperimentReport",
     "Explanation",
     "Fidelity",
     "Finding",
@@ -96,10 +101,13 @@ __all__ = [
     "Price",
     "Product",
     "Progress",
+    "Recorded",
+    "RejectedEvent",
     "Result",
     "Retries",
     "Scene",
     "ServerError",
+    "ShopEvent",
     "SlateItem",
     "TextStyle",
     "Try",

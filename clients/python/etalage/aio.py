@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -23,6 +23,16 @@ from etalage.enhancement import (
     read_enhanced,
 )
 from etalage.errors import translate_errors
+from etalage.experiments import (
+    ExperimentReport,
+    Recorded,
+    ShopEvent,
+    add_up,
+    build_record_request,
+    read_recorded,
+    read_report,
+    split_events,
+)
 from etalage.health import health_check, read_refusal
 from etalage.replies import read_answer, read_cancellation, read_event, read_result, read_slate_item
 from etalage.requests import (
@@ -36,6 +46,8 @@ from etalage.requests import (
 )
 from etalage.results import Answer, Cancellation, Event, Result, SlateItem
 from etalage.v1.enhancement_pb2_grpc import EnhancementServiceStub
+from etalage.v1.experiments_pb2 import GetExperimentReportRequest
+from etalage.v1.experiments_pb2_grpc import ExperimentServiceStub
 from etalage.v1.images_pb2_grpc import ImageServiceStub
 
 if TYPE_CHECKING:
@@ -161,6 +173,31 @@ class AsyncClient:
             stub: Any = EnhancementServiceStub(self._opened_channel())  # type: ignore[no-untyped-call]
             return read_enhanced(await stub.EnhanceImage(request, timeout=timeout))
 
+    async def record(
+        self, events: Iterable[ShopEvent], *, timeout_s: float | None = None
+    ) -> Recorded:
+        """Tells what shoppers saw and did. What is not rejected is on disk when this returns, and
+        the same events again are harmless.
+        """
+        timeout, parts = self._timeout(timeout_s), []
+        for piece in split_events(events):
+            with translate_errors(""):
+                request = build_record_request(piece)
+                answer = await self._experiments.RecordEvents(request, timeout=timeout)
+            parts.append(read_recorded(piece, answer))
+        return add_up(parts)
+
+    async def report(
+        self, experiment: str, *, html: bool = False, timeout_s: float | None = None
+    ) -> ExperimentReport:
+        """What an experiment came to by now; takes seconds where there are many events."""
+        request = GetExperimentReportRequest(experiment=experiment, html=html)
+        timeout = self._timeout(timeout_s)
+        with translate_errors(""):
+            return read_report(
+                await self._experiments.GetExperimentReport(request, timeout=timeout)
+            )
+
     async def cancel(self, request_id: str, *, timeout_s: float | None = None) -> Cancellation:
         """Cancels what runs under the id, whoever asked for it, or what is to come under it.
 
@@ -206,6 +243,10 @@ class AsyncClient:
     @property
     def _stub(self) -> Any:
         return ImageServiceStub(self._opened_channel())  # type: ignore[no-untyped-call]
+
+    @property
+    def _experiments(self) -> Any:
+        return ExperimentServiceStub(self._opened_channel())  # type: ignore[no-untyped-call]
 
     def _opened_channel(self) -> grpc.aio.Channel:
         # Opened on first use: a grpc.aio channel belongs to the loop it is made in.

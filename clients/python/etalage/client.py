@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -23,6 +23,16 @@ from etalage.enhancement import (
     read_enhanced,
 )
 from etalage.errors import translate_errors
+from etalage.experiments import (
+    ExperimentReport,
+    Recorded,
+    ShopEvent,
+    add_up,
+    build_record_request,
+    read_recorded,
+    read_report,
+    split_events,
+)
 from etalage.health import health_check, read_refusal
 from etalage.replies import read_answer, read_cancellation, read_event, read_result, read_slate_item
 from etalage.requests import (
@@ -36,6 +46,8 @@ from etalage.requests import (
 )
 from etalage.results import Answer, Cancellation, Event, Result, SlateItem
 from etalage.v1.enhancement_pb2_grpc import EnhancementServiceStub
+from etalage.v1.experiments_pb2 import GetExperimentReportRequest
+from etalage.v1.experiments_pb2_grpc import ExperimentServiceStub
 from etalage.v1.images_pb2_grpc import ImageServiceStub
 
 if TYPE_CHECKING:
@@ -65,6 +77,7 @@ class Client:
         self._channel = resolve_endpoint(server, **connection).open()
         self._stub = ImageServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._enhancement = EnhancementServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._experiments = ExperimentServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Client:
         return self
@@ -159,6 +172,27 @@ class Client:
         timeout = self._timeout(timeout_s)
         with translate_errors(request.request_id):
             return read_enhanced(self._enhancement.EnhanceImage(request, timeout=timeout))
+
+    def record(self, events: Iterable[ShopEvent], *, timeout_s: float | None = None) -> Recorded:
+        """Tells what shoppers saw and did. What is not rejected is on disk when this returns, and
+        the same events again are harmless.
+        """
+        timeout, parts = self._timeout(timeout_s), []
+        for piece in split_events(events):
+            with translate_errors(""):
+                request = build_record_request(piece)
+                answer = self._experiments.RecordEvents(request, timeout=timeout)
+            parts.append(read_recorded(piece, answer))
+        return add_up(parts)
+
+    def report(
+        self, experiment: str, *, html: bool = False, timeout_s: float | None = None
+    ) -> ExperimentReport:
+        """What an experiment came to by now; takes seconds where there are many events."""
+        request = GetExperimentReportRequest(experiment=experiment, html=html)
+        timeout = self._timeout(timeout_s)
+        with translate_errors(""):
+            return read_report(self._experiments.GetExperimentReport(request, timeout=timeout))
 
     def cancel(self, request_id: str, *, timeout_s: float | None = None) -> Cancellation:
         """Cancels what runs under the id, whoever asked for it, or what is to come under it.

@@ -109,13 +109,15 @@ class Fidelity:
     """How true an image is to its product; None where the product was drawn anew.
 
     `max_difference` inside the product is in 1/255, and 0 where its own pixels were pasted back;
-    `growth_percent` is product outside its mask, in % of the mask.
+    `growth_percent` is product outside its mask, in % of the mask. `mask_source` is what told the
+    mask: "alpha", "given", "plain_ground", "matting", "whole_picture", or "" where nothing is said.
     """
 
     max_difference: int | None
     growth_percent: float | None
     mask_uncertainty: float
     sharpness: float
+    mask_source: str = ""
 
 
 @dataclass(frozen=True)

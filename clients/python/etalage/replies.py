@@ -21,6 +21,7 @@ from etalage.results import (
     Accepted,
     Answer,
     Cancellation,
+    Enrolment,
     Event,
     Image,
     ModelInfo,
@@ -54,6 +55,7 @@ def read_result(reply: pb.GenerateImageResponse) -> Result:
         tries=tuple(Try(each.seed, tuple(each.reasons)) for each in reply.tries),
         explanation=read_explanation(reply.explanation) if reply.HasField("explanation") else None,
         title_language=reply.title_language,
+        enrolment=_read_enrolment(reply.experiment) if reply.HasField("experiment") else None,
     )
 
 
@@ -112,6 +114,7 @@ def read_image(image: pb.Image) -> Image:
         tuple(image.look),
         image.is_original,
         _read_layout(image.layout) if image.HasField("layout") else None,
+        image.exposure_token,
     )
 
 
@@ -121,6 +124,7 @@ def _read_fidelity(told: pb.Fidelity) -> Fidelity:
         told.growth_percent if told.HasField("growth_percent") else None,
         told.mask_uncertainty,
         told.sharpness,
+        _word(told, "mask_source") if told.mask_source else "",
     )
 
 
@@ -161,6 +165,10 @@ def _read_progress(progress: pb.Progress) -> Progress:
 
 def read_model(model: pb.Model) -> ModelInfo:
     return ModelInfo(name=model.name, digest=model.digest)
+
+
+def _read_enrolment(told: pb.ExperimentEnrolment) -> Enrolment:
+    return Enrolment(told.experiment, told.arm, told.propensity, told.is_override)
 
 
 def _read_personalization(message: pb.Personalization) -> Personalization:

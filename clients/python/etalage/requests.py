@@ -61,7 +61,9 @@ class ImageOptions(TypedDict, total=False):
     longest_side: int | None  # in pixels, 32 to 2048
     aspect_ratio: float | None  # width over height, 0.25 to 4; exactly these proportions
     deadline_policy: DeadlinePolicy | None
-    arm: Arm | str | None  # forces an arm, for quality assurance
+    session: str  # who is asking where `user` is empty, for experiments alone
+    arm: Arm | str | None  # forces an arm, for quality assurance: one of `experiment`, if named
+    experiment: str  # key of the experiment whose arm is forced
     model: str | None  # a model that the server has, such as "quality" or "fast"
     sigmas: Sigmas | None  # at which noise levels the sampler stops; left out: the model's own
     style: str  # a LoRA that the model has; empty: that of the shopper's interests, if any
@@ -160,7 +162,9 @@ def _fill(
     longest_side: int | None = None,
     aspect_ratio: float | None = None,
     deadline_policy: str | None = None,
+    session: str = "",
     arm: str | None = None,
+    experiment: str = "",
     model: str | None = None,
     sigmas: str | None = None,
     style: str = "",
@@ -193,7 +197,9 @@ def _fill(
             (request.output, "longest_side", longest_side),
             (request.output, "aspect_ratio", aspect_ratio),
             (request, "deadline_policy", deadline_policy),
+            (request, "session_id", session or None),
             (request.experiment, "arm", arm),
+            (request.experiment, "experiment", experiment or None),
             (request, "sampler", sampler),
             (request, "model", model),
             (request, "sigmas", sigmas),

@@ -16,7 +16,8 @@ class Image:
     """One encoded image; asking again with `seed` gives it again.
 
     `look` is what a scene or diversity chose. Where no try was good enough, it `is_original`.
-    `layout` is what was set over it, where anything was.
+    `layout` is what was set over it, where anything was. `exposure_token` goes back with what
+    shoppers did (`Client.record`).
     """
 
     data: bytes = field(repr=False)
@@ -28,6 +29,7 @@ class Image:
     look: tuple[str, ...] = ()
     is_original: bool = False
     layout: Layout | None = None
+    exposure_token: str = field(default="", repr=False)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the encoded file, making folders on the way as needed."""
@@ -61,6 +63,17 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
+class Enrolment:
+    """That the image is part of an experiment. `propensity` is the probability with which this
+    shopper was given this arm; an override is left out of the analysis."""
+
+    experiment: str
+    arm: str
+    propensity: float
+    is_override: bool
+
+
+@dataclass(frozen=True)
 class Result:
     """The images of one product and how they came about.
 
@@ -90,6 +103,7 @@ class Result:
     tries: tuple[Try, ...] = ()
     explanation: Explanation | None = None
     title_language: str = ""
+    enrolment: Enrolment | None = None
 
     @property
     def image(self) -> Image:

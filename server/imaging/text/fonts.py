@@ -59,6 +59,10 @@ class Font:
         return all(ord(letter) in self.letters or is_ignorable(letter) for letter in text)
 
 
+_Wish = tuple[Font | None, int, str]
+"""A font, a weight and a family, of which there are so many: clients name whatever they like."""
+
+
 def is_ignorable(letter: str) -> bool:
     """Controls that are read by a shaper and never seen: joiners, direction marks, variation
     selectors."""
@@ -76,7 +80,7 @@ class Fonts:
     own: tuple[Font, ...] = ()
     folders: tuple[Path, ...] = SYSTEM
     shared: tuple[Path, ...] = ()
-    _chains: dict[tuple[str, str], tuple[Font, ...]] = field(default_factory=dict, repr=False)
+    _chains: dict[_Wish, tuple[Font, ...]] = field(default_factory=dict, repr=False)
 
     def find(self, name: str) -> Font | None:
         """By full name, or by family for its lightest face; not among `folders`, which differ from
@@ -105,17 +109,16 @@ class Fonts:
         return None
 
     def _chain(self, language: str, name: str) -> tuple[Font, ...]:
-        key = (language, name)
-        if (known := self._chains.get(key)) is None:
-            known = self._chains[key] = tuple(self._sort(language, name))
+        named = self.find(name)
+        weight = named.weight if named else guess_weight(name)
+        wish = named, weight, FAMILIES.get(complete(language).script, ORDER[0])
+        if (known := self._chains.get(wish)) is None:
+            known = self._chains[wish] = tuple(self._sort(*wish))
         return known
 
-    def _sort(self, language: str, name: str) -> Iterator[Font]:
-        named = self.find(name)
+    def _sort(self, named: Font | None, weight: int, family: str) -> Iterator[Font]:
         if named:
             yield named
-        weight = named.weight if named else guess_weight(name)
-        family = FAMILIES.get(complete(language).script, ORDER[0])
         places = {stem: place for place, stem in enumerate((family, *ORDER))}
         shipped = sorted(
             load_shipped(),

@@ -8,6 +8,7 @@ import torch
 
 from diffusion.families.specification import ProductConditioning
 from diffusion.image_model import Wish
+from diffusion.looks import SceneWish
 from tests.diffusion.families import tiny_flux
 from tests.diffusion.families.tiny_kandinsky import WIDTH, load_kandinsky, save_kandinsky
 from tests.diffusion.families.tiny_unet import furnish, serve
@@ -23,6 +24,34 @@ def test_the_ways_of_a_creation_are_those_of_restyle_if_nothing_is_said():
     assert ProductConditioning(create=()).of("create") == ()
     with pytest.raises(ValueError, match="controlnet must be set"):
         ProductConditioning(create=("controlnet",))
+
+
+def test_attributes_are_read_behind_the_title(tmp_path):
+    home = furnish(tmp_path)
+    model = serve(home, "sd15", prompt="a photo of {title}, soft light")
+    woollen = replace(NOTHING, attributes="colour red, material wool")
+    told = model.prepare(woollen)
+    read = model.encode_prompt("a photo of red shoe, colour red, material wool, soft light")
+    assert torch.equal(told.prompt.conditions["prompt"], read.conditions["prompt"])
+    plain = model.prepare(NOTHING)
+    assert told.digest != plain.digest, "or one would be taken for the other"
+    first, second = (walk_latents(model, product, None, CREATE) for product in (NOTHING, woollen))
+    assert (first - second).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("scene", [SceneWish(), SceneWish(brief="a quiet morning")])
+def test_how_attributes_are_told_is_up_to_the_model(tmp_path, scene):
+    """Also where the prompt is read anew, with a scene."""
+    woollen, wish = replace(NOTHING, attributes="wool"), replace(CREATE, scene=scene)
+    home = furnish(tmp_path)
+    model, deaf = serve(home, "sd15", attributes=" of {words}"), serve(home, "sd15", attributes="")
+    named = replace(NOTHING, title="red shoe of wool")
+    assert torch.equal(
+        walk_latents(model, woollen, None, wish), walk_latents(model, named, None, wish)
+    )
+    assert torch.equal(
+        walk_latents(deaf, woollen, None, wish), walk_latents(deaf, NOTHING, None, wish)
+    )
 
 
 def test_without_a_packshot_an_unclip_imagines_the_product_by_its_prompt(tmp_path):

@@ -77,10 +77,12 @@ def test_what_is_ruled_out_is_told_apart():
         avoided_palettes=frozenset({"rose", "mint"}),
         avoided_settings=frozenset({"night"}),
         avoided="  people,\n cars ",
+        kept_out=("knock-off", "blue"),
     )
     told = tell_scene(WORDS, Wish("restyle", scene=scene), 0)
     assert told.suffix == "" and told.look == ()
-    assert told.avoided == f"mint green, pink, {SETTING_WORDS['night']}, people, cars"
+    hidden = f"mint green, pink, {SETTING_WORDS['night']}, people, cars, knock-off, blue"
+    assert told.avoided == hidden
 
 
 def test_a_seed_draws_its_own_words_and_never_what_is_ruled_out():

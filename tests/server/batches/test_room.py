@@ -8,7 +8,6 @@ import pytest
 
 from server.batches.room import Background
 from server.core import ImageRequest
-from server.errors import ProductNotFound, Unavailable
 from tests.server.batches.shop import until
 from tests.server.doors.sketching import Sketcher
 
@@ -61,25 +60,3 @@ async def test_whoever_is_cancelled_gives_the_room_back(sketcher):
     await asyncio.gather(first, waiting, return_exceptions=True)
     assert sketcher.num_cancelled == 1
     await background.generate(ImageRequest("chair", num_images=2))
-
-
-class Moody:
-    """Gives the errors, one after the other, then an image."""
-
-    def __init__(self, *errors: Exception) -> None:
-        self.errors = list(errors)
-
-    async def generate(self, request):
-        if self.errors:
-            raise self.errors.pop(0)
-        return await Sketcher().generate(request)
-
-
-async def test_what_is_unavailable_for_a_moment_is_asked_for_again(monkeypatch):
-    monkeypatch.setattr("server.batches.room._PAUSES_S", (0.0, 0.0))
-    away = Unavailable("the model is being exchanged")
-    assert await Background(Moody(away, away), 4).generate(ImageRequest("chair"))
-    with pytest.raises(Unavailable):
-        await Background(Moody(*[away] * 3), 4).generate(ImageRequest("chair"))
-    with pytest.raises(ProductNotFound):
-        await Background(Moody(ProductNotFound("chair")), 4).generate(ImageRequest("chair"))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from server.batches.batch import BatchState
 from server.batches.claims import LEASE_S, PAGE, Claims
@@ -296,6 +297,26 @@ def test_what_ended_long_ago_is_forgotten_and_what_runs_is_not(store, claims, en
     assert {batch.batch_id for batch in store.list_page(10)[0]} == {"running", "new"}
     assert len(contents(engine)) == 2
     assert not store.submit(submission("old", "lamp"))[1], "its id and its folder are free again"
+
+
+def test_any_number_of_batches_is_forgotten_at_once(url, clock):
+    """A database takes only so many values in one statement: here as few as the others need."""
+    engine = open_database(url)
+    if engine.dialect.name == "sqlite":
+
+        def limit(connection, record):
+            connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 16)
+
+        event.listen(engine, "connect", limit)
+        engine.dispose()  # connections from now on
+    store = BatchStore(engine, clock=clock)
+    for number in range(20):
+        store.submit(submission(f"b{number}", "chair"))
+        store.cancel(f"b{number}")
+    clock.now_s += 100
+    assert store.expire(keep_s=50) == 20
+    assert not store.list_page(10)[0] and not contents(engine)
+    engine.dispose()
 
 
 def test_the_rate_is_that_of_late(store, claims, clock):

@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import update
 
+from features.records import FeaturesUnavailable
 from server.batches.batch import BatchState
 from server.batches.claims import Claims
 from server.batches.tables import batches, open_database
 from server.bulk.store import Store, StoreFailed
 from server.doors.batches import submission_from_proto
+from server.errors import Unavailable
 from tests.server.batches.shop import (
     batch,
     database_in,
@@ -171,6 +173,28 @@ async def test_while_the_engine_is_gone_nothing_is_tried_and_nothing_fails(
         assert (await jobs.get("a")).state is BatchState.PENDING
         is_healthy[0] = True
         assert (await until_closed(jobs, "a")).num_succeeded == 1
+
+
+async def test_no_request_fails_while_features_or_a_model_are_away(tmp_path, sketcher, monkeypatch):
+    monkeypatch.setattr("server.bulk.runner._LONGEST_WAIT_S", 0.01)
+    away: list[Exception] = [
+        FeaturesUnavailable("chair", "the store failed"),
+        Unavailable("the model is being exchanged", "MODEL_LOADING"),
+    ]
+    generate, num_asked = sketcher.generate, 0
+
+    async def generate_later(request):
+        nonlocal num_asked
+        num_asked += 1
+        if num_asked <= 100:
+            raise away[num_asked % 2]
+        return await generate(request)
+
+    sketcher.generate = generate_later
+    async with working(tmp_path, sketcher) as jobs:
+        await jobs.submit(submission("a", "chair", "lamp", "vase"))
+        told = await until_closed(jobs, "a")
+    assert (told.state, told.num_succeeded) == (BatchState.SUCCEEDED, 3)
 
 
 async def test_two_processes_share_the_batches(tmp_path, sketcher):

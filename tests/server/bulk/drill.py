@@ -1,7 +1,8 @@
 """`python -m server bulk` with a pipeline of a few lines: `python -m tests.server.bulk.drill …`.
 
-An image takes `DRILL_S` seconds and is `DRILL_BYTES` long, and `DRILL` makes building fail: all of
-the environment. Products that misbehave do so here.
+An image takes `DRILL_S` seconds and is `DRILL_BYTES` long, `DRILL` makes building fail, and each
+build is a line of the file `DRILL_BUILDS`: all of the environment. Products that misbehave do so
+here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from types import ModuleType
 from typing import Any
 
 from server.__main__ import main
-from server.commands.serve import Built, StartFailed
+from server.commands.serve import Built
+from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
 from server.core import ImageRequest, ImageResult, ModelCard
 from server.metrics import Metrics
@@ -37,6 +39,9 @@ class Drill(Sketcher):
 async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator[Built]:
     if os.environ.get("DRILL") == "fail":
         raise StartFailed("no model in /nowhere")
+    if log := os.environ.get("DRILL_BUILDS"):
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"{os.getpid()} {configuration.engine.strict}\n")
     drill: Any = Drill()
     drill.pace_s = float(os.environ.get("DRILL_S", "0")) / STEPS
     yield Built(drill, ModelCard("sketch", "fedcba9876543210"), lambda: True)

@@ -33,8 +33,8 @@ def store(tmp_path):
     return Store(str(tmp_path))
 
 
-def journal(store, *records, label="rows"):
-    opened = open_journal(store, label)
+def journal(store, *records, shard=None):
+    opened = open_journal(store, shard)
     opened.append(records)
     opened.close()
 
@@ -66,14 +66,25 @@ def test_the_manifest_has_a_row_for_each_image_in_the_order_of_the_rows(store):
     }
 
 
+def test_packshots_in_place_of_creatives_are_counted_and_those_that_were_asked_for_are_not(store):
+    images = [{"path": "a~0.png", "is_original": True}, {"path": "a~1.png", "is_original": False}]
+    arms = ("personalized", "generic", "original")
+    for number, arm in enumerate(arms, 1):
+        journal(store, Record(arm, number, "d", {"arm": arm}, images))
+    journal(store, made("of an earlier version", 4))
+    outcome = write_outcome(store, Shard())
+    assert (outcome.num_images, outcome.num_originals) == (7, 2)
+    assert manifest(store).column("is_original").to_pylist() == [True, False] * 3 + [None]
+
+
 def test_no_column_could_hold_a_shopper_s_id():
     assert not [name for name in SCHEMA.names if "user" in name or "embedding" in name]
 
 
 def test_what_was_made_twice_is_told_once_and_what_failed_at_first_is_no_failure(store):
     again = Failure("UNAVAILABLE", "R", "later")
-    journal(store, failed("a"), made("b", 2), failed("c", 3), failed("d", 4), label="rows-1-of-2")
-    journal(store, made("a"), made("b", 2), failed("c", 3, again), label="rows-2-of-2")
+    journal(store, failed("a"), made("b", 2), failed("c", 3), failed("d", 4), shard=Shard(1, 2))
+    journal(store, made("a"), made("b", 2), failed("c", 3, again), shard=Shard(2, 2))
     outcome = write_outcome(store, Shard())
     assert [row["name"] for row in manifest(store).to_pylist()] == ["a", "b"]
     assert (outcome.num_finished, outcome.num_failed) == (2, 2)

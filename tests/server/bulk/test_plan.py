@@ -33,7 +33,7 @@ def reading(*rows):
 
 def finished(tmp_path, **digests):
     store = Store(str(tmp_path))
-    journal = open_journal(store, "rows")
+    journal = open_journal(store)
     failure = Failure("NOT_FOUND", "R", "m")
     journal.append(
         [

@@ -1,10 +1,18 @@
 """Names of images, and records as lines."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.bulk.record import Failure, Record, name_image
+from diffusion.cutout import MaskSource
+from server.bulk.manifest import SCHEMA
+from server.bulk.record import Failure, Record, describe_image, name_image
+from server.core import EncodedImage
+from server.creative import Box, Element, Fidelity, Kind, Layout, TextStyle
+from server.doors.columns import read_row
+from server.doors.creatives import layout_from_proto
 
 
 @pytest.mark.parametrize(
@@ -53,6 +61,36 @@ def test_a_record_is_one_line_and_comes_back():
         assert line.count(b"\n") == 1 and line.endswith(b"\n")
         again = Record.from_line(line)
         assert again.to_line() == line and again.is_finished is (record is made)
+
+
+@pytest.mark.parametrize(
+    ("source", "word"), [(MaskSource.PLAIN_GROUND, "plain_ground"), (None, "")]
+)
+def test_how_true_an_image_is_goes_through_a_line_into_columns(source, word):
+    fidelity = Fidelity(0, 1.5, 0.25, 9.0, source)
+    told = describe_image("a.png", EncodedImage(b"", "image/png", 8, 6, 1, fidelity))
+    (again,) = Record.from_line(Record("a", 1, "d", images=(told,)).to_line()).images
+    assert again == told and set(told) <= set(SCHEMA.names)
+    assert (told["growth_percent"], told["mask_uncertainty"], told["mask_source"]) == (
+        1.5,
+        0.25,
+        word,
+    )
+
+
+def test_a_layout_is_told_as_a_request_takes_it():
+    style = TextStyle("Noto Sans Bold", 12.5, "#102030", "#ffffff80", True, "ar")
+    elements = (
+        Element(Kind.PRODUCT, Box(1.0, 2.5, 30.0, 40.0)),
+        Element(Kind.FORMER_PRICE, Box(0.0, 0.0, 8.0, 6.0), "١٢\n١٣", style),
+    )
+    layout = Layout(80, 60, Box(4.0, 3.0, 72.0, 54.0), elements, is_mirrored=True)
+    image = EncodedImage(b"", "image/png", 8, 6, 1, is_original=True, layout=layout)
+    told = describe_image("a.png", image)
+    row = read_row({"product_id": "a", "layout": told["layout"]})
+    assert not row.violations and layout_from_proto(row.request.layout) == layout
+    assert told["is_original"] is True and set(told) <= set(SCHEMA.names)
+    assert describe_image("a.png", replace(image, layout=None))["layout"] is None
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"name":"a"}', b'{"nam'])

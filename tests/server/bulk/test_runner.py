@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import math
 import threading
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from server.bulk.record import Failure, Record
 from server.bulk.runner import EngineBroken, Runner
 from server.bulk.store import Store, StoreFailed
 from server.core import ImageRequest, Personalization, Reason
-from server.errors import InvalidRequest, Overloaded, Violation
+from server.errors import InvalidRequest, Overloaded, Unavailable, Violation
 from tests.server.doors.sketching import Sketcher
 
 
@@ -111,14 +112,67 @@ async def test_a_row_that_fails_says_why_and_the_others_go_on(store):
     assert sum(each.is_finished for each in records.values()) == 4
 
 
-async def test_a_shopper_whose_features_can_not_be_read_is_asked_for_again(store, monkeypatch):
-    monkeypatch.setattr(runners, "_READ_PAUSES_S", (0.0, 0.0))
-    records = await run(Runner(Full(num_unread=2), store, explain), [Row("a")])
+class Moody(Full):
+    """Raises the errors, one after the other, and makes images after that."""
+
+    def __init__(self, *errors):
+        super().__init__()
+        self.errors = list(errors)
+        self.num_asked = 0
+
+    async def generate(self, request, on_event=None):
+        self.num_asked += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return await super().generate(request, on_event)
+
+
+LOADING = Unavailable("the model is being exchanged", "MODEL_LOADING")
+LATE = FeaturesUnavailable("a", "the store was late")
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    monkeypatch.setattr(runners, "_LONGEST_WAIT_S", 0.001)
+
+
+async def test_features_and_models_that_are_away_are_waited_for(store, hasty):
+    moody = Moody(*[LOADING, LATE] * 30)
+    records = await run(Runner(moody, store, explain, outage_s=math.inf), [Row("a")])
+    assert records["a"].is_finished and moody.num_asked == 61
+    records = await run(Runner(Full(num_unread=30), store, explain, outage_s=math.inf), [Row("a")])
     assert records["a"].account["reason"] == "applied"
-    records = await run(Runner(Full(num_unread=3), store, explain), [Row("a")])
-    assert records["a"].failure.reason == "Unavailable", "no generic image in its place"
-    records = await run(Runner(Full(), store, explain), [Row("a", product="unread")])
-    assert records["a"].failure.reason == FeaturesUnavailable.__name__
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "reason"),
+    [
+        (lambda: Moody(LOADING), "Unavailable"),
+        (lambda: Moody(LATE), FeaturesUnavailable.__name__),
+        (lambda: Full(num_unread=1), "Unavailable"),
+    ],
+)
+async def test_who_waits_too_long_fails_and_gets_no_generic_image(store, hasty, pipeline, reason):
+    records = await run(Runner(pipeline(), store, explain, outage_s=0.0), [Row("a")])
+    assert records["a"].failure.reason == reason
+
+
+async def test_what_is_a_product_s_own_fault_is_not_waited_for(store, hasty, monkeypatch):
+    monkeypatch.setattr(runners, "_MOMENT_S", 0.01)
+    torn = FeaturesUnavailable("a", "its row is invalid", is_passing=False)
+    moody = Moody(*[torn] * 9)
+    records = await run(Runner(moody, store, explain, outage_s=math.inf), [Row("a")])
+    assert records["a"].failure.message == str(torn) and moody.num_asked == 1
+    moody = Moody(*[Unavailable("its packshot can't be read", "PACKSHOT_UNAVAILABLE")] * 1000)
+    records = await run(Runner(moody, store, explain, outage_s=math.inf), [Row("a")])
+    assert not records["a"].is_finished and 1 < moody.num_asked < 1000
+
+
+async def test_a_broken_engine_is_waited_for_by_nobody(store):
+    moody = Moody(*[Unavailable("the sampling engine is not running", "ENGINE_STOPPED")] * 9)
+    runner = Runner(moody, store, explain, outage_s=math.inf, is_healthy=lambda: False)
+    with pytest.raises(EngineBroken, match="has stopped"):
+        await run(runner, [Row("a")])
 
 
 async def test_records_are_kept_one_group_after_the_other_off_the_event_loop(store):

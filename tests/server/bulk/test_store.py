@@ -8,6 +8,7 @@ import pickle
 import pytest
 
 from server.bulk.store import Store, StoreFailed
+from tests.server.bulk.clouds import CLOUD, CloudError
 
 numbers = itertools.count()
 
@@ -73,3 +74,21 @@ def test_what_can_not_be_written_says_where_and_why(tmp_path):
         Store(str(tmp_path)).write("nowhere/a.png", b"")
     with pytest.raises(StoreFailed, match="nosuch://out: "):
         Store("nosuch://out")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.make_folders(""),
+        lambda store: store.write("a.png", b""),
+        lambda store: store.read("a.png"),
+        lambda store: list(store.read_lines("a.png")),
+        lambda store: store.list_files(""),
+    ],
+)
+def test_what_the_client_of_a_cloud_raises_is_told_in_a_line(ask):
+    assert not issubclass(CloudError, OSError)
+    with pytest.raises(StoreFailed, match=rf"{CLOUD}.* can't be \w+: AccessDenied: not yours$"):
+        ask(Store(CLOUD))
+    with pytest.raises(StoreFailed, match="refusing://nowhere: NoSuchBucket"):
+        Store("refusing://nowhere")

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from server.bulk.tables import TableUnreadable, read_table
+from tests.server.bulk.clouds import CLOUD
 
 ROWS = [
     {"product_id": "chair", "steps": 3, "caption_price": "12.50 EUR"},
@@ -103,3 +104,8 @@ def test_a_column_that_parquet_has_twice_is_refused(tmp_path):
     pq.write_table(table, tmp_path / "r.parquet")
     with pytest.raises(TableUnreadable, match="has a column twice: steps"):
         read(tmp_path / "r.parquet")
+
+
+def test_what_the_client_of_a_cloud_raises_is_told_in_a_line():
+    with pytest.raises(TableUnreadable, match=f"^{CLOUD}/r.csv: AccessDenied: not yours$"):
+        list(read_table(f"{CLOUD}/r.csv"))

@@ -4,13 +4,17 @@ import asyncio
 import hashlib
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
+from transformers import SegformerForSemanticSegmentation
 
 from diffusion.checkpoint import DEFAULT_CHECKPOINT, CheckpointUnusable
+from diffusion.cutout import MaskSource
 from diffusion.model import ProductDiffusion
 from diffusion.pretrained import load_pretrained
 from features.ingest import ingest
@@ -24,21 +28,33 @@ from server.commands.building import (
     load_encoders,
     load_models,
 )
-from server.commands.serve import StartFailed
+from server.commands.creatives import describe_safety
+from server.commands.start_failed import StartFailed
 from server.configuration import (
     Configuration,
     CreativesSlice,
     EngineSlice,
+    EnhancementSlice,
     FeaturesSlice,
     ModelSlice,
+    VerificationSlice,
 )
-from server.core import FAST, QUALITY, ImageRequest, OutputSpec
+from server.core import (
+    FAST,
+    QUALITY,
+    CachePolicy,
+    ImageRequest,
+    InlineProduct,
+    OutputSpec,
+    Source,
+)
 from server.metrics import Metrics
 from server.pipeline import Pipeline
 from server.sampling.engine import EngineLimits
 from tests.diffusion.encoder_families import save_clip, save_gpt2, save_siglip, save_vit
+from tests.diffusion.test_pretrained_matting import save_segformer
 from tests.diffusion.tiny import WIDTH, save_checkpoint, save_student
-from tests.features.pictures import make_shop
+from tests.features.pictures import draw_on_clutter, make_shop, to_png
 
 PAIRS = {
     "vit and gpt2": lambda folder: (save_vit(folder / "vit"), save_gpt2(folder / "gpt2")),
@@ -48,6 +64,10 @@ PAIRS = {
 
 
 ENGINE = EngineSlice(device="cpu", buckets=(1, 3))
+ANYTHING = VerificationSlice(
+    max_growth_percent=100, min_sharpness=0, min_contrast=0, max_roughness=1e6
+)
+"""Passes: nothing was trained here, and what it makes is noise."""
 
 
 @pytest.fixture(scope="module")
@@ -201,9 +221,9 @@ def test_short_numbers_are_measured_against_long_ones(checkpoint, tmp_path, monk
 
 def test_the_engine_is_as_the_configuration_says():
     settings = EngineSlice(
-        buckets=(2, 6), max_rows=9, patience_s=3.5, strict=True, shared_latents_bytes=77, threads=6
+        buckets=(2, 6), max_rows=39, patience_s=3.5, strict=True, shared_latents_bytes=77, threads=6
     )
-    wanted = EngineLimits((2, 6), 9, 3.5, is_strict=True, shared_latents_bytes=77, num_threads=6)
+    wanted = EngineLimits((2, 6), 39, 3.5, is_strict=True, shared_latents_bytes=77, num_threads=6)
     assert engine_limits(settings) == wanted
     assert engine_limits(settings, num_engines=2).num_threads == 3, "they share the cores"
     assert engine_limits(settings, num_engines=9).num_threads == 1
@@ -221,8 +241,7 @@ def shop(checkpoint, tmp_path):
     def configure_shop(**engine):
         settings = EngineSlice(**{"device": "cpu", "buckets": (1, 3), **engine})
         configured = configure(checkpoint, home, online_store=sqlite, engine=settings)
-        # Nothing was trained here: what it makes is broken, and would be tried again.
-        return configured.model_copy(update={"creatives": CreativesSlice(max_tries=1)})
+        return configured.model_copy(update={"verification": ANYTHING})
 
     return configure_shop
 
@@ -233,7 +252,8 @@ def routes(built):
 
 
 def ask(seed=1):
-    return ImageRequest("p1", steps=3, seed=seed, output=OutputSpec(longest_side=64))
+    output = OutputSpec(longest_side=64)
+    return ImageRequest("p1", steps=3, seed=seed, output=output, cache_policy=CachePolicy.BYPASS)
 
 
 async def test_each_device_has_an_engine_of_its_own_and_any_answers(shop, metrics):
@@ -243,6 +263,7 @@ async def test_each_device_has_an_engine_of_its_own_and_any_answers(shop, metric
         assert one.is_healthy and other.is_healthy and set(built.models) == {QUALITY}
         assert one.models["tiny"].transformer is not other.models["tiny"].transformer
         first = await built.pipeline.generate(ask())
+        assert first.source is Source.GENERATED and not first.tries
         await asyncio.to_thread(one.close)
         assert built.is_healthy()
         second = await built.pipeline.generate(ask())
@@ -275,5 +296,98 @@ async def test_a_compiled_model_paints_the_same_picture(shop, metrics):
             network = routes(built).engines[0].models["tiny"]._denoiser.network
             assert hasattr(network, "_orig_mod") is is_compiled
             result = await built.pipeline.generate(ask())
+            assert result.source is Source.GENERATED and not result.tries
             images.append(np.asarray(Image.open(io.BytesIO(result.images[0].data))).astype(int))
     assert np.abs(images[0] - images[1]).max() <= 2
+
+
+class Refusing:
+    """A shop's own check."""
+
+    def __init__(self, word):
+        self.word = word
+
+    def check(self, pixels):
+        return (self.word,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"verification": ANYTHING.model_copy(update={"min_sharpness": 1e6})}, "blurred"),
+        ({"verification": ANYTHING.model_copy(update={"min_contrast": 128})}, "blank"),
+        ({"verification": ANYTHING.model_copy(update={"max_roughness": 1e-6})}, "broken"),
+        (
+            {
+                "creatives": CreativesSlice(
+                    safety=f"{__name__}:Refusing", safety_options={"word": "no"}
+                )
+            },
+            "no",
+        ),
+    ],
+)
+async def test_images_are_judged_as_the_configuration_says(shop, metrics, changes, reason):
+    configuration = shop().model_copy(update=changes)
+    async with build(configuration, metrics) as built:
+        result = await built.pipeline.generate(ask())
+        assert isinstance(built.pipeline, Pipeline)
+        kept_by = built.pipeline._defaults
+    assert kept_by.safety == describe_safety(configuration.creatives)
+    assert [each.reasons for each in result.tries] == [
+        (reason,)
+    ] * configuration.creatives.max_tries
+    assert result.images[0].is_original
+    value = metrics.registry.get_sample_value
+    assert value("etalage_tries_total", {"reason": reason}) == 2
+    assert value("etalage_fallbacks_total") == 1
+
+
+@pytest.fixture
+def certain(tmp_path):
+    """A segmentation checkpoint that takes every picture for a product from edge to edge."""
+    folder = save_segformer(tmp_path / "segformer", ["background", "product"])
+    network = SegformerForSemanticSegmentation.from_pretrained(folder)
+    nn.init.zeros_(network.decode_head.classifier.weight)
+    network.decode_head.classifier.bias.data = torch.tensor([-20.0, 20.0])
+    network.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("label", "source"),
+    [("product", MaskSource.MATTING), ("background", MaskSource.WHOLE_PICTURE)],
+)
+async def test_products_are_found_by_the_matting_model_that_is_configured(
+    shop, metrics, certain, label, source
+):
+    enhancement = EnhancementSlice(photo_matting=certain, product_labels=(label,))
+    configuration = shop().model_copy(update={"enhancement": enhancement})
+    product = InlineProduct("square", to_png(draw_on_clutter()[0]), {})
+    async with build(configuration, metrics) as built:
+        result = await built.pipeline.generate(replace(ask(), product=product))
+    fidelity = result.images[0].fidelity
+    assert fidelity is not None and fidelity.mask_source is source
+
+
+async def test_a_matting_model_that_does_not_load_stops_the_start(shop, metrics, tmp_path):
+    changes = {"enhancement": EnhancementSlice(matting=tmp_path / "nothing")}
+    told = await refusal(shop().model_copy(update=changes), metrics)
+    assert f"enhancement: {tmp_path / 'nothing'} finds no products" in told
+
+
+async def test_a_restorer_that_does_not_load_stops_the_start(shop, metrics, tmp_path):
+    changes = {"enhancement": EnhancementSlice(restorer=tmp_path / "nothing")}
+    told = await refusal(shop().model_copy(update=changes), metrics)
+    assert f"enhancement.restorer: {tmp_path / 'nothing'} is no restorer" in told
+
+
+async def test_where_strict_mode_can_not_be_kept_the_start_is_refused(shop, metrics, monkeypatch):
+    denoise = ProductDiffusion.denoise
+
+    def depend_on_place(model, x, sigma, cond):
+        return denoise(model, x, sigma, cond) + torch.arange(len(x))[:, None, None, None]
+
+    monkeypatch.setattr(ProductDiffusion, "denoise", depend_on_place)
+    told = await refusal(shop(strict=True), metrics)
+    assert "engine: strict mode: a forward of 3 rows" in told and "engine.strict to false" in told

@@ -3,12 +3,14 @@
 What makes images is a drill of a few lines; tests/way/test_bulk.py has the real thing.
 """
 
+import dataclasses
 import hashlib
 import io
 import json
 import os
 import pty
 import random
+import re
 import resource
 import shutil
 import signal
@@ -24,8 +26,11 @@ import pytest
 
 from server import logs
 from server.__main__ import main
+from server.commands.bulk import adapt
+from server.configuration import Configuration, EngineSlice
 from tests.features.pictures import draw_picture, write_jsonl
-from tests.server.bulk.drill import stand_in
+from tests.server.bulk.clouds import CLOUD
+from tests.server.bulk.drill import Drill, stand_in
 
 COMMAND = (sys.executable, "-m", "tests.server.bulk.drill", "bulk")
 QUIET = ("--logging.level", "warning")
@@ -99,7 +104,7 @@ def check_complete(out, count):
 def journal(out):
     return [
         json.loads(line)["name"]
-        for file in (out / "journal").iterdir()
+        for file in (out / "journal").glob("*.jsonl")
         for line in file.read_text().splitlines()
     ]
 
@@ -335,8 +340,77 @@ def test_two_runs_at_once_do_not_make_the_same_rows(run, requests, out):
     until(lambda: count_images(out) > 0)
     status, _, err = run(path, out)
     assert status == 2 and "another run writes to" in err
+    status, _, err = run(path, out, "--shard", "1/2")
+    assert status == 2 and "another run, of all rows, writes to" in err
     first.kill()
     first.communicate()
+
+
+def test_files_of_others_beside_the_images_are_in_nobody_s_way(run, requests, out):
+    out.mkdir()
+    (out / "run.log").write_text("told to standard error")
+    (out / "runs.json").write_text("{}")
+    assert run(requests(*rows_of(2)), out)[0] == 0
+    check_complete(out, 2)
+
+
+@pytest.mark.parametrize("torn", ["", '{"day": "2026-1', '{"day": 3}', "[]"])
+def test_a_record_of_a_run_that_is_torn_is_told_and_nothing_is_started(run, requests, out, torn):
+    out.mkdir()
+    (out / "run-1-of-2.json").write_text(torn)
+    status, _, err = run(requests(*rows_of(2)), out)
+    assert status == 2 and err.startswith("bulk: nothing was started:\n")
+    assert f"{out}/run-1-of-2.json does not tell the day of a run" in err
+    assert count_images(out) == 0
+
+
+def test_packshots_in_place_of_creatives_are_told(run, requests, out, monkeypatch):
+    make = Drill.generate
+
+    async def show_packshots(drill, request, on_event=None):
+        result = await make(drill, request, on_event)
+        images = [dataclasses.replace(image, is_original=True) for image in result.images]
+        return dataclasses.replace(result, images=tuple(images))
+
+    monkeypatch.setattr(Drill, "generate", show_packshots)
+    asked = {"request_id": "asked", "product_id": "chair", "arm": "original"}
+    status, told, _ = run(requests(*rows_of(2), asked), out)
+    assert status == 0 and "; 2 show the packshot, since no try was good enough; " in told
+
+
+def test_a_store_that_refuses_with_an_error_of_its_own_is_told(run, requests):
+    status, _, err = run(requests(*rows_of(2)), f"{CLOUD}/out")
+    assert status == 2 and err == (
+        f"bulk: nothing was started:\n{CLOUD}/out can't be made: AccessDenied: not yours\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "num_threads", "wanted"),
+    [
+        ({}, 1, (True, (16,))),
+        ({}, 2, (True, (16,))),
+        ({}, 6, (True, (18,))),
+        ({}, 20, (True, (20,))),
+        ({}, 22, (True, (22,))),
+        ({"devices": ("cpu", "cpu")}, 12, (True, (18,))),
+        ({"strict": False}, 6, (False, EngineSlice().buckets)),
+        ({"strict": True}, 6, (True, (18,))),
+        ({"buckets": (4, 8)}, 6, (True, (4, 8))),
+    ],
+)
+def test_unless_told_otherwise_all_forwards_are_of_one_size(told, num_threads, wanted):
+    engine = EngineSlice(threads=num_threads, **told)
+    settings = adapt(Configuration(engine=engine), "local").engine
+    assert (settings.strict, settings.buckets) == wanted
+    assert settings.threads == num_threads
+
+
+def test_an_actor_takes_one_core_unless_it_is_given_more():
+    assert adapt(Configuration(), "ray").engine.threads == 1
+    assert adapt(Configuration(), "ray").engine.buckets == (16,)
+    assert adapt(Configuration(engine=EngineSlice(threads=3)), "ray").engine.threads == 3
+    assert adapt(Configuration(), "local").engine.threads == 0
 
 
 def test_any_store_takes_the_images_and_a_run_goes_on_there(run, requests):
@@ -376,3 +450,5 @@ def test_a_terminal_shows_how_far_it_is_how_fast_and_how_long_it_takes(requests,
     text = shown.decode()
     assert "bulk: " in text and "60/60" in text and " rows/s" in text
     assert any(f"{percent}%" in text for percent in range(10, 90)), "it moves on the way"
+    left = re.findall(r"\[\d\d:\d\d<(\d\d:\d\d), +[\d.]+ rows/s\]", text)
+    assert left[-1] == "00:00" and len(left) > 3, "how long it takes yet is told all the time"

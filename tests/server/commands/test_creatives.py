@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from server.commands.creatives import read_rules
-from server.commands.serve import StartFailed
+from server.commands.creatives import describe_safety, read_rules
+from server.commands.start_failed import StartFailed
 from server.configuration import Configuration, CreativesSlice
 from server.core import ImageRequest
 from server.creative import Caption, Kind
@@ -68,3 +68,12 @@ def test_folders_are_parted_by_commas():
     told = Configuration.model_validate({"creatives": {"font_folders": "a,b"}})
     assert [str(folder) for folder in told.creatives.font_folders] == ["a", "b"]
     assert not Configuration().creatives.font_folders
+
+
+def test_a_check_is_told_from_others_by_its_name_and_options():
+    def describe(name, **options):
+        return describe_safety(CreativesSlice(safety=name, safety_options=options))
+
+    assert describe("") == "" and describe("a:b", x=1, y=2) == describe("a:b", y=2, x=1)
+    told = [describe("a:b"), describe("a:c"), describe("a:b", x=1), describe("a:b", x=2)]
+    assert len(set(told)) == 4

@@ -92,6 +92,13 @@ def test_without_strict_the_same_catalogue_is_no_failure_and_encoders_can_be_oth
         assert len(vector) == 24 and sum(x * x for x in vector) == pytest.approx(1, abs=1e-5)
 
 
+def test_a_matting_model_that_is_none_is_told_in_one_line(shop, tmp_path, checkpoint):
+    flags = ("--model.checkpoint", checkpoint, "--enhancement.photo_matting", shop)
+    ended = ingest(shop, tmp_path / "home", *flags)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert f"ingest: enhancement: {shop} finds no products" in ended.stderr
+
+
 def test_encoders_that_are_none_are_told_in_one_line(shop, tmp_path):
     flags = ("--model.image_encoder", shop, "--model.text_encoder", shop)
     ended = ingest(shop, tmp_path / "home", *flags)

@@ -81,7 +81,7 @@ class Sketcher:
     async def explain(self, request: ImageRequest, map_side: int) -> Answer:
         self.requests.append(request)
         influence = Influence("profile", "mint", 0.75, 12.5)
-        told = Explanation((influence,), "Because.", 4.0, 12.5, b"map", map_side)
+        told = Explanation((influence,), "Because.", 4.0, 12.5, b"map", map_side, map_side // 3)
         account = Personalization(Reason.APPLIED, "personalization_v1", "0123456789abcdef")
         return Answer(told, account, Arm.PERSONALIZED, ModelCard("sketch", "0" * 16))
 

@@ -73,7 +73,7 @@ async def test_a_product_and_a_picture_reach_the_workbench(opened):
     picture = draw()
     asked = pb.EnhanceImageRequest(
         image=picture,
-        repairs=[pb.REPAIR_UPSCALE, pb.REPAIR_RESTORE],
+        repairs=[pb.REPAIR_UPSCALE, pb.REPAIR_INPAINT],
         upscale_factor=3,
         steps=2,
         defect_mask=picture,
@@ -84,7 +84,7 @@ async def test_a_product_and_a_picture_reach_the_workbench(opened):
     assert first.deadline_s is not None and second.deadline_s is None
     assert (first.steps, first.upscale_factor, first.is_diagnosed_only) == (None, 2, False)
     assert second.source == second.defect_mask == picture
-    assert second.repairs == {Repair.UPSCALE, Repair.RESTORE}
+    assert second.repairs == {Repair.UPSCALE, Repair.INPAINT}
     assert (second.steps, second.upscale_factor) == (2, 3)
 
 
@@ -131,6 +131,16 @@ async def test_a_client_of_threads_asks_the_same(opened, tmp_path):
         ({"product_id": "mug", "repairs": [0]}, "repairs[0]", "is unspecified"),
         ({"product_id": "mug", "repairs": [1, 99]}, "repairs[1]", "no repair of this server"),
         ({"product_id": "mug", "repairs": [1], "diagnose_only": True}, "repairs", "contradicts"),
+        (
+            {"product_id": "mug", "defect_mask": b"mask", "diagnose_only": True},
+            "defect_mask",
+            "contradicts diagnose_only",
+        ),
+        (
+            {"product_id": "mug", "defect_mask": b"mask", "repairs": [1]},
+            "defect_mask",
+            "REPAIR_INPAINT",
+        ),
         ({"product_id": "mug", "steps": 0}, "steps", "must be from 1 to 20"),
         ({"product_id": "mug", "steps": 21}, "steps", "must be from 1 to 20"),
         ({"product_id": "mug", "upscale_factor": 2}, "upscale_factor", "REPAIR_UPSCALE"),

@@ -218,6 +218,22 @@ async def test_a_bad_product_of_a_slate_is_an_error_in_its_slot_and_the_others_g
     assert (slots[3].error.code, slots[3].error.reason) == (8, "OVERLOADED")
 
 
+async def test_what_is_open_at_the_deadline_is_told_in_its_slot_and_the_slate_ends_well(counter):
+    request = pb.GenerateSlateRequest(product_ids=["chair", "patient", "lamp"])
+    call = counter.stub.GenerateSlate(request, timeout=0.6)
+    slots = {slot.rank: slot async for slot in call}
+    assert await call.code() is grpc.StatusCode.OK
+    outcomes = [slots[rank].WhichOneof("outcome") for rank in range(3)]
+    assert outcomes == ["result", "error", "result"]
+    late = slots[1]
+    assert (late.product_id, late.error.code, late.error.reason) == (
+        "patient",
+        grpc.StatusCode.DEADLINE_EXCEEDED.value[0],
+        "DEADLINE_EXCEEDED",
+    )
+    await _until(lambda: counter.sketcher.num_running == 0)
+
+
 async def test_a_cancelled_slate_cancels_all_of_its_products(counter):
     request = pb.GenerateSlateRequest(product_ids=["chair", "patient", "lamp"])
     call = counter.stub.GenerateSlate(request)
@@ -249,7 +265,8 @@ async def test_an_explanation_says_what_moved_the_image_and_for_whom(counter):
     assert [(each.input, each.share) for each in reply.explanation.influences] == [
         ("profile", 0.75)
     ]
-    assert (reply.explanation.text, reply.explanation.shopper_map.width) == ("Because.", 256)
+    assert reply.explanation.text == "Because."
+    assert (reply.explanation.shopper_map.width, reply.explanation.shopper_map.height) == (256, 85)
     assert (reply.arm, reply.model.name) == ("personalized", "sketch")
     assert reply.personalization.applied and counter.sketcher.requests[0].user_id == "shopper-1"
 

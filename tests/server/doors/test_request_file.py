@@ -11,6 +11,7 @@ from server.core import CachePolicy, ImageFormat, InlineProduct, Mode
 from server.doors.request_file import RequestFile, explain
 from server.errors import InvalidRequest, ProductNotFound, Violation
 from tests.features.pictures import draw_picture, save_pictures, to_png, write_jsonl
+from tests.server.bulk.clouds import CLOUD
 
 DAY = date(2026, 12, 1)
 
@@ -95,7 +96,11 @@ def test_a_file_in_another_store_has_its_pictures_there():
 
 @pytest.mark.parametrize(
     ("packshot", "said"),
-    [("gone.png", "packshot: can't be read: No such file"), ("r.jsonl", "packshot: ")],
+    [
+        ("gone.png", "packshot: can't be read: No such file"),
+        ("r.jsonl", "packshot: "),
+        (f"{CLOUD}/ball.png", "packshot: can't be read: AccessDenied: not yours$"),
+    ],
 )
 def test_a_picture_that_can_not_be_read_fails_that_row_alone(read, packshot, said):
     (row,) = read({"title": "Ball", "packshot": packshot})

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from diffusion.composition import as_share
-from diffusion.matting import Matte
+from diffusion.cutout import Matte
 from diffusion.training.damage import add_noise
 from features.records import FeaturesUnavailable, ProductUnknown
 from server.core import ImageFormat, OutputSpec
@@ -54,9 +54,10 @@ class TrueAlpha:
     name, digest = "true", "0" * 16
 
     def __init__(self, alpha):
-        self.alpha = alpha
+        self.alpha, self.num_asked = alpha, 0
 
     def find_alpha(self, rgb):
+        self.num_asked += 1
         return Matte.of(self.alpha)
 
     def find_alphas(self, pictures):
@@ -131,6 +132,22 @@ async def test_a_restless_background_becomes_white_by_what_a_model_sees(reader, 
     assert result.mask_uncertainty == pytest.approx(Matte.of(alpha).uncertainty)
 
 
+async def test_a_plain_background_that_is_too_grainy_is_told_by_a_model(reader, workers):
+    clean = draw_box(240, 320, slice(60, 180), slice(80, 240), ground=(180, 205, 230))
+    grainy = add_noise(clean, 18, np.random.default_rng(0))
+    alpha = np.zeros((240, 320), np.float32)
+    alpha[60:180, 80:240] = 1
+    matting = TrueAlpha(alpha)
+    enhancer = Enhancer(reader, None, matting, workers)
+    result = await enhancer.enhance(ask(grainy, Repair.WHITE_BACKGROUND))
+    assert result.repairs == (Repair.WHITE_BACKGROUND,) and result.mask_uncertainty == 0
+    assert result.image is not None
+    white = decode(result.image.data)
+    assert (white[alpha == 0] == 255).all()
+    assert np.array_equal(white[alpha == 1], grainy[alpha == 1])
+    assert matting.num_asked == 1
+
+
 async def test_without_a_matting_model_a_restless_background_stays_and_that_is_said(enhancer):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
@@ -163,6 +180,14 @@ async def test_what_a_mask_marks_is_painted_anew_and_all_else_stays(enhancer):
     assert measure_error(restored[mask > 0], pixels[mask > 0]) < measure_error(
         spoilt[mask > 0], pixels[mask > 0]
     )
+
+
+async def test_a_mask_that_marks_nothing_changes_nothing_and_that_is_said(enhancer):
+    pixels = open_on_white()
+    mask = encode(np.zeros(pixels.shape[:2], np.uint8))
+    result = await enhancer.enhance(ask(pixels, Repair.INPAINT, defect_mask=mask))
+    assert np.array_equal(decode(result.image.data), pixels) and not result.repairs
+    assert result.warnings == ("defect_mask: marks nothing",)
 
 
 async def test_letters_that_were_found_are_painted_over(enhancer):

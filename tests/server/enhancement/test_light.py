@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from server.enhancement.light import find_tint, judge_cast, judge_exposure, measure_light, saturate
+from server.enhancement.light import (
+    find_tint,
+    judge_cast,
+    judge_exposure,
+    measure_clipping,
+    measure_light,
+    saturate,
+)
 from server.enhancement.nouns import Picture
 from tests.server.enhancement.pictures import draw_box, expose, open_cutout, open_on_white
 
@@ -43,6 +50,56 @@ def test_what_is_burnt_out_is_too_bright():
     pixels[30:80, 40:120] = 255
     exposure, _ = judge(pixels)
     assert exposure.is_found and exposure.words.startswith("too bright")
+
+
+@pytest.mark.parametrize("stops", [1.5, 2, 3])
+@pytest.mark.parametrize("name", ["backpack", "amphora", "bagel"])
+def test_too_much_light_is_found_before_white(name, stops):
+    exposure, _ = judge(expose(open_on_white(name), 2**stops))
+    assert exposure.is_found and exposure.score >= 0.3
+    assert exposure.words.startswith("too bright: light is cut off on")
+
+
+def test_too_much_light_is_found_in_a_product_with_alpha():
+    rgba = open_cutout("bagel")
+    bright = Picture(expose(rgba[..., :3], 4.0), rgba[..., 3])
+    assert judge_exposure(measure_light(bright)).is_found
+    assert not judge_exposure(measure_light(Picture(rgba[..., :3], rgba[..., 3]))).is_found
+
+
+def test_a_white_product_is_not_too_bright():
+    pixels = np.full((80, 80, 3), 255, np.uint8)
+    pixels[20:60, 20:60] = 90
+    pixels[24:56, 24:56] = 255
+    exposure, _ = judge(pixels)
+    assert not exposure.is_found
+
+
+def test_pure_colours_alone_are_not_too_bright():
+    """A yellow that was meant: one channel at its end, and nothing missing below it."""
+    pixels = draw_box()
+    pixels[40:80, 50:110] = (255, 202, 40)
+    pixels[60:66, 50:110] = (246, 190, 60)
+    assert not judge(pixels)[0].is_found
+
+
+def test_light_that_is_cut_off_leaves_a_gap_below():
+    pixels = np.full((120, 240, 3), 255, np.uint8)
+    for left, red in ((40, 200), (90, 180), (140, 150)):
+        pixels[30:90, left : left + 50] = (red, 50, 30)
+    assert not judge(pixels)[0].is_found
+    clipping = measure_clipping(Picture(expose(pixels, 4.0)))
+    assert clipping.is_found and (clipping.near, clipping.cut, clipping.bleached) == (0, 1, 0)
+    pixels[30:90, 40:90] = (247, 60, 40)  # what is nearly as light speaks for light that was meant
+    pixels[30:90, 90:140] = (255, 60, 40)
+    assert not measure_clipping(Picture(pixels)).is_found
+
+
+def test_where_nothing_stands_out_from_white_the_product_has_gone():
+    exposure, _ = judge(np.full((80, 80, 3), 255, np.uint8))
+    assert (exposure.is_found, exposure.score) == (True, 1.0)
+    assert exposure.words == "too bright: nothing stands out from white"
+    assert not judge(np.full((80, 80, 3), 230, np.uint8))[0].is_found
 
 
 def test_a_product_without_surroundings_may_be_dark_itself():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from diffusion.finding import find_product
 from server.enhancement import repairs
 from server.enhancement.nouns import Picture
 from tests.server.enhancement.pictures import RED, draw_box, expose, open_cutout, open_on_white
@@ -63,6 +64,28 @@ def test_what_is_marked_is_continued_from_what_is_around():
     assert cut.alpha is not None and cut.alpha.max() <= 1
 
 
+def test_what_is_filled_is_finished_where_it_is_the_plain_background():
+    pixels = draw_box(rows=slice(30, 90), columns=slice(40, 120))
+    mask = np.zeros(pixels.shape[:2], np.bool_)
+    mask[5:15, 60:70] = mask[36:50, 60:70] = True
+    filled = repairs.fill_marked(Picture(pixels), mask)
+    rest = repairs.find_unfinished(filled, mask)
+    assert not rest[:30].any() and not rest[~mask].any()
+    assert rest[36:50, 60:70].all()
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    assert np.array_equal(repairs.find_unfinished(Picture(noise), mask), mask)
+
+
+def test_what_is_filled_is_finished_where_it_is_transparent():
+    rgba = np.zeros((40, 40, 4), np.uint8)
+    rgba[20:] = (200, 30, 30, 255)
+    mask = np.zeros((40, 40), np.bool_)
+    mask[5:10, 5:10] = mask[30:35, 5:10] = True
+    filled = repairs.fill_marked(Picture(rgba[..., :3], rgba[..., 3]), mask)
+    rest = repairs.find_unfinished(filled, mask)
+    assert np.array_equal(np.unique(np.nonzero(rest)[0]), np.arange(30, 35))
+
+
 def test_hidden_colours_are_not_shown_to_a_model():
     rgba = open_cutout().copy()
     rgba[rgba[..., 3] == 0] = (0, 255, 0, 0)
@@ -74,36 +97,15 @@ def test_hidden_colours_are_not_shown_to_a_model():
     assert not (shown[hidden] == (0, 255, 0)).all(axis=-1).any()
 
 
-def test_a_plain_background_is_cut_away_and_white():
-    picture = Picture(draw_box(ground=(200, 215, 230)))
-    rgba = repairs.cut_background(picture)
-    assert rgba is not None
-    white = repairs.put_on_white(rgba).rgb
-    assert white[0, 0].tolist() == [255, 255, 255] and white[35, 60].tolist() == list(RED)
-    noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
-    assert repairs.cut_background(Picture(noise)) is None
-
-
-def test_a_matte_gives_its_edge_the_colour_of_the_product():
-    pixels = draw_box(ground=(0, 255, 0))
-    alpha = np.zeros(pixels.shape[:2], np.float32)
-    alpha[30:90, 40:120] = 1
-    alpha[29] = alpha[90] = np.where((np.arange(160) >= 40) & (np.arange(160) < 120), 0.5, 0)
-    rgba = repairs.cut_by(Picture(pixels), alpha)
-    assert rgba[29, 60].tolist() == [*RED, 128] and rgba[0, 0, 3] == 0
-
-
 def test_a_product_is_moved_to_the_middle_with_its_own_pixels():
     picture = Picture(draw_box(rows=slice(5, 65), columns=slice(70, 150)))
-    rgba = repairs.cut_background(picture)
-    assert rgba is not None
+    rgba = find_product(picture.rgb).pixels
     assert np.array_equal(repairs.recentre(picture, rgba[..., 3]).rgb, draw_box())
 
 
 def test_what_is_in_the_middle_stays():
     picture = Picture(draw_box())
-    rgba = repairs.cut_background(picture)
-    assert rgba is not None
+    rgba = find_product(picture.rgb).pixels
     assert repairs.recentre(picture, rgba[..., 3]) is picture
     assert repairs.recentre(picture, np.zeros((120, 160), np.uint8)) is picture
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from diffusion.cutout import MaskSource
 from server.core import (
     Arm,
     EncodedImage,
@@ -26,7 +27,7 @@ def result(data: bytes = b"pixels", **changes) -> ImageResult:
     style = TextStyle("Sans", 12.5, "#102030", is_right_to_left=True, language="ar")
     element = Element(Kind.TITLE, Box(1.0, 2.0, 30.5, 4.0), "حقيبة\nظهر", style)
     layout = Layout(8, 6, Box(0.0, 0.0, 8.0, 6.0), (element,), is_mirrored=True)
-    fidelity = Fidelity(0, 0.5, 0.1, 9.0)
+    fidelity = Fidelity(0, 0.5, 0.1, 9.0, MaskSource.MATTING)
     image = EncodedImage(
         data, "image/png", 8, 6, 2**63 + 5, fidelity, look=("mint",), layout=layout
     )

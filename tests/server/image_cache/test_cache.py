@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.core import CachePolicy, Degradation, Reason, Source
+from server.core import Accepted, CachePolicy, Degradation, Event, Progress, Reason, Source
 from server.errors import DeadlineExceeded, Overloaded, SamplingFailed
 from server.image_cache.cache import ImageCache
 from server.image_cache.folder import Folder
@@ -21,7 +21,7 @@ class Kiln:
 
     def __init__(self, is_open=True):
         self.deadlines = []
-        self.num_cancelled = 0
+        self.num_cancelled = self.num_watched = 0
         self.door = asyncio.Event()
         if is_open:
             self.door.set()
@@ -30,9 +30,13 @@ class Kiln:
     def num_made(self):
         return len(self.deadlines)
 
-    async def make(self, deadline_s):
-        """Gives up at its deadline, as the engine does."""
+    async def make(self, deadline_s, listener):
+        """Gives up at its deadline, as the engine does; tells of two steps, one before the door."""
         self.deadlines.append(deadline_s)
+        self.num_watched += listener is not None
+        tell = listener or (lambda event: None)
+        tell(Accepted())
+        tell(Progress(1, 2))
         number = self.num_made
         left_s = None if deadline_s is None else deadline_s - time.monotonic()
         try:
@@ -42,6 +46,7 @@ class Kiln:
             raise
         except TimeoutError:
             raise DeadlineExceeded("its rows were dropped") from None
+        tell(Progress(2, 2))
         return result(f"image {number}".encode())
 
 
@@ -99,7 +104,7 @@ async def test_a_hundred_askers_of_one_image_have_it_made_once(cache, ledger):
 async def test_a_failure_reaches_all_who_wait_and_is_not_kept(cache):
     kiln = Kiln()
 
-    async def crack(deadline_s):
+    async def crack(deadline_s, listener):
         raise SamplingFailed("cracked")
 
     outcomes = await asyncio.gather(
@@ -152,7 +157,7 @@ async def test_what_the_first_had_no_time_for_is_made_again_with_the_latest_dead
 async def test_what_is_refused_for_its_haste_is_tried_for_who_has_time(cache):
     kiln, refused = Kiln(), []
 
-    async def refuse(deadline_s):
+    async def refuse(deadline_s, listener):
         refused.append(deadline_s)
         await asyncio.sleep(0)
         raise Overloaded(1.0)
@@ -168,7 +173,7 @@ async def test_what_is_refused_for_its_haste_is_tried_for_who_has_time(cache):
 async def test_a_full_server_refuses_all_of_one_deadline_at_once(cache):
     num_asked = 0
 
-    async def refuse(deadline_s):
+    async def refuse(deadline_s, listener):
         nonlocal num_asked
         num_asked += 1
         raise Overloaded(1.0)
@@ -180,10 +185,80 @@ async def test_a_full_server_refuses_all_of_one_deadline_at_once(cache):
     assert all(isinstance(outcome, Overloaded) for outcome in outcomes) and num_asked == 1
 
 
+async def test_a_hundred_who_watch_one_image_have_it_made_once_and_are_all_told_of_each_step(cache):
+    kiln = Kiln(is_open=False)
+    told: list[list[Event]] = [[] for _ in range(100)]
+
+    def watch(listeners):
+        return [
+            asyncio.create_task(cache.answer(NAME, USE, kiln.make, listener=each.append))
+            for each in listeners
+        ]
+
+    waiting = watch(told[:60])
+    await asyncio.sleep(0.01)
+    assert told[0] == [Accepted(), Progress(1, 2)] and not told[60]
+    waiting += watch(told[60:])
+    await asyncio.sleep(0.01)
+    assert told[99] == [Accepted(), Progress(1, 2)], "who comes late is told how far it is"
+    waiting[0].cancel()
+    await asyncio.sleep(0.01)
+    kiln.door.set()
+    answers = await asyncio.gather(*waiting[1:])
+    assert kiln.num_made == 1 and {data(answer) for answer in answers} == {"image 1"}
+    assert {answer.source for answer in answers} == {Source.CACHE}
+    assert told[0] == [Accepted(), Progress(1, 2)], "who has left is told nothing more"
+    assert all(each == [Accepted(), Progress(1, 2), Progress(2, 2)] for each in told[1:])
+
+
+async def test_who_watches_is_told_of_each_step_once_also_where_it_is_made_again(cache):
+    kiln = Kiln(is_open=False)
+    told: list[Event] = []
+    lost: list[Event] = []
+    hasty = cache.answer(NAME, USE, kiln.make, soon(0.05), listener=lost.append)
+    patient = cache.answer(NAME, USE, kiln.make, soon(20), listener=told.append)
+    hasty, patient = asyncio.create_task(hasty), asyncio.create_task(patient)
+    with pytest.raises(DeadlineExceeded):
+        await hasty
+    await asyncio.sleep(0.02)
+    kiln.door.set()
+    assert data(await patient) == "image 2"
+    assert told == [Accepted(), Progress(1, 2), Progress(2, 2)]
+    assert lost == [Accepted(), Progress(1, 2)]
+
+
+async def test_only_those_who_see_the_same_previews_share_a_generation(cache):
+    kiln = Kiln()
+    told: list[Event] = []
+    sides = (None, None, 0, 0, 64, 64, 128)
+    await asyncio.gather(
+        *(
+            cache.answer(NAME, USE, kiln.make)
+            if side is None
+            else cache.answer(NAME, USE, kiln.make, listener=told.append, preview_side=side)
+            for side in sides
+        )
+    )
+    assert (kiln.num_made, kiln.num_watched) == (4, 3) and told.count(Progress(2, 2)) == 5
+    assert data(await cache.answer(NAME, BYPASS, kiln.make, listener=told.append)) == "image 5"
+    assert told.count(Progress(2, 2)) == 6
+
+
+async def test_who_waits_joins_nothing_that_goes_after_everybody_else(cache):
+    kiln = Kiln()
+    patient, waiting = await asyncio.gather(
+        cache.answer(NAME, USE, kiln.make, is_background=True),
+        cache.answer(NAME, USE, kiln.make),
+    )
+    assert (patient.source, waiting.source) == (Source.GENERATED, Source.GENERATED)
+    again = await cache.answer(NAME, USE, kiln.make, is_background=True)
+    assert again.source is Source.CACHE and kiln.num_made == 2
+
+
 async def test_a_strict_asker_never_gets_what_another_let_be_degraded(cache):
     kiln = Kiln()
 
-    async def hurry(deadline_s):
+    async def hurry(deadline_s, listener):
         await asyncio.sleep(0.01)
         return result(b"hasty", degradation=Degradation.FEWER_STEPS)
 
@@ -194,7 +269,7 @@ async def test_a_strict_asker_never_gets_what_another_let_be_degraded(cache):
 
 
 async def test_who_had_more_time_gets_no_degraded_image_of_who_had_less(cache):
-    async def hurry(deadline_s):
+    async def hurry(deadline_s, listener):
         await asyncio.sleep(0.01)
         if deadline_s < soon(10):
             return result(b"hasty", degradation=Degradation.FEWER_STEPS)
@@ -212,7 +287,7 @@ async def test_who_had_more_time_gets_no_degraded_image_of_who_had_less(cache):
     "changes", [{"source": Source.ORIGINAL}, {"degradation": Degradation.FEWER_STEPS}]
 )
 async def test_what_is_not_whole_is_not_kept(cache, changes):
-    async def make(deadline_s):
+    async def make(deadline_s, listener):
         return result(**changes)
 
     kiln = Kiln()
@@ -350,7 +425,7 @@ async def test_a_shelf_that_fails_costs_nothing_but_a_generation(workers, redis_
 async def test_joiners_of_a_failure_that_is_no_deadline_do_not_try_again(cache):
     num_asked = 0
 
-    async def crack(deadline_s):
+    async def crack(deadline_s, listener):
         nonlocal num_asked
         num_asked += 1
         await asyncio.sleep(0)

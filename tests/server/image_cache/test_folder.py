@@ -1,10 +1,13 @@
 """A real folder, also with several processes on it and with a disk that is full."""
 
+import asyncio
 import errno
 import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -122,6 +125,26 @@ async def test_dropping_what_is_not_there_is_no_fault(open_folder):
     await folder.keep(NAME, b"image")
     await folder.drop(NAME)
     assert await folder.find(NAME) is None
+
+
+async def test_while_the_folder_is_swept_others_write_and_read(tmp_path):
+    is_released = threading.Event()
+
+    class Slow(Ledger):
+        def held(self, tier, num_bytes):
+            assert is_released.wait(30)
+            super().held(tier, num_bytes)
+
+    with ThreadPoolExecutor(1) as workers:
+        folder = Folder(tmp_path / "images", 100_000, 60.0, workers, Slow())
+        first = asyncio.create_task(folder.keep(NAME, b"image"))
+        while not (tmp_path / "images" / NAME[:2] / NAME).exists():
+            await asyncio.sleep(0.001)
+        await folder.keep(OTHER, b"another")
+        assert await folder.find(OTHER) == b"another" and not first.done()
+        is_released.set()
+        await first
+        await folder.close()
 
 
 async def test_a_full_disk_is_told_and_leaves_nothing_half_written(

@@ -74,6 +74,8 @@ def others(kind: Any, value: Any) -> list[Any]:
         return [value | {"another"}]
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
+        if not value:
+            return [(other,) for other in others(inner, inner())]
         return [(), *((other, *value[1:]) for other in others(inner, value[0]))]
     if getattr(get_origin(kind), "__name__", "") == "Mapping":
         return [{**value, "another": 1}, {}]
@@ -116,10 +118,18 @@ def test_every_circumstance_changes_the_name():
 
 def test_only_these_fields_are_known_not_to_show():
     """Whoever adds one has thought about it twice."""
-    who_asks = {"user_id", "request_id"}
+    who_asks = {"user_id", "session_id", "request_id"}
     how_to_answer = {"deadline_s", "deadline_policy", "preview_side", "is_explained"}
-    assert ANSWERING == who_asks | how_to_answer | {"cache_policy"}
-    assert RESOLVED == {"arm", "model", "strength", "seed", "num_images", "slate_rank"}
+    assert ANSWERING == who_asks | how_to_answer | {"cache_policy", "is_background"}
+    experiments = {"arm", "experiment", "arm_name"}
+    assert RESOLVED == experiments | {
+        "model",
+        "strength",
+        "seed",
+        "num_images",
+        "slate_rank",
+        "slate_size",
+    }
 
 
 def test_a_name_is_the_same_for_equal_requests_and_says_nothing_of_who_asks():

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from server.image_cache import remote
 from server.image_cache.remote import PREFIX, REST_S, RemoteShelf
 from server.image_cache.shelf import ShelfFailed
 from tests.server.image_cache.results import NAME, OTHER, Clock
@@ -102,13 +103,68 @@ async def test_a_redis_that_died_is_used_again_when_it_is_back(redis_server):
     await shelf.close()
 
 
-async def test_a_redis_without_room_says_so(redis_server, shelf):
+async def test_a_redis_without_room_says_so_and_what_it_has_is_found(shelf):
+    await shelf.keep(OTHER, b"image")
     await shelf._redis.config_set("maxmemory", "1mb")
-    with pytest.raises(ShelfFailed, match="memory"):
-        await shelf.keep(NAME, bytes(4_000_000))
+    for _ in range(2):
+        with pytest.raises(ShelfFailed, match="memory"):
+            await shelf.keep(NAME, bytes(4_000_000))
+        assert await shelf.find(OTHER) == b"image"
 
 
 async def test_what_has_another_type_there_is_a_failure_and_no_crash(shelf):
+    await shelf.keep(OTHER, b"image")
     await shelf._redis.lpush(PREFIX + NAME, "a list")
-    with pytest.raises(ShelfFailed, match="WRONGTYPE"):
-        await shelf.find(NAME)
+    for _ in range(2):
+        with pytest.raises(ShelfFailed, match="WRONGTYPE"):
+            await shelf.find(NAME)
+        assert await shelf.find(OTHER) == b"image"
+
+
+async def test_where_writing_hangs_reading_goes_on(redis_server, monkeypatch):
+    shelf = RemoteShelf(redis_server.url, 60.0, 2.0, Clock())
+    await shelf.keep(OTHER, b"image")
+    monkeypatch.setattr(remote, "ANSWER_S", 0.1)
+    await shelf._redis.execute_command("CLIENT", "PAUSE", 600_000, "WRITE")
+    with pytest.raises(ShelfFailed, match="in time"):
+        await shelf.keep(NAME, b"another")
+    with pytest.raises(ShelfFailed, match="a moment ago"):
+        await shelf.keep(NAME, b"another")
+    assert await shelf.find(OTHER) == b"image"
+    await shelf.close()
+
+
+class Gate:
+    """A port of this machine that leads to another, through which nobody comes at first."""
+
+    def __init__(self, port, seconds):
+        self.port, self.seconds, self.num_met = port, seconds, 0
+
+    async def meet(self, reader, writer):
+        self.num_met += 1
+        await asyncio.sleep(self.seconds)
+        theirs, ours = await asyncio.open_connection("127.0.0.1", self.port)
+        await asyncio.gather(self.pump(reader, ours), self.pump(theirs, writer))
+
+    async def pump(self, reader, writer):
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+
+async def test_where_it_takes_longer_to_connect_than_an_asker_waits_it_connects_all_the_same(
+    redis_server,
+):
+    clock, gate = Clock(), Gate(redis_server.port, 0.3)
+    async with await asyncio.start_server(gate.meet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        shelf = RemoteShelf(f"redis://127.0.0.1:{port}/0", 60.0, 0.05, clock)
+        with pytest.raises(ShelfFailed, match="in time"):
+            await shelf.find(NAME)
+        while shelf._asked:
+            await asyncio.sleep(0.01)
+        clock.now += REST_S
+        shelf._timeout_s = 5.0
+        assert await shelf.find(NAME) is None
+        assert gate.num_met == 1, "over the connection that was opened then"
+        await shelf.close()

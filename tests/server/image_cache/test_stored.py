@@ -59,6 +59,7 @@ def test_a_shortened_or_empty_file_is_noticed():
         ({"source": Source.CACHE}, False),
         ({"source": Source.ORIGINAL}, False),
         ({"degradation": Degradation.FEWER_STEPS}, False),
+        ({"num_missing": 1}, False),
     ],
 )
 def test_only_what_was_made_whole_is_worth_keeping(changes, is_kept):

@@ -5,8 +5,11 @@ import pytest
 
 from diffusion.composition import place, place_in
 from server.core import Mode
-from server.imaging.compose import compose
+from server.creative import Box
+from server.imaging.compose import compose, compose_in, compose_on_white
+from server.imaging.frame import Frame
 from server.imaging.layers import widen
+from tests.server.imaging.drawings import draw_bottle
 
 
 def draw_cutout(side=100, seed=0):
@@ -99,3 +102,39 @@ def test_in_a_picture_of_other_proportions_the_product_stands_in_the_middle(size
     drawn = compose(generated, cutout, 2 * max(size), Mode.RESTYLE)
     far = np.abs(creative.astype(int) - drawn).max(axis=(1, 2))
     assert far[0] == far[-1] == 0 or height == min(size), "beyond the square nothing changes"
+
+
+def test_a_packshot_alone_stands_on_white_where_a_creative_has_it():
+    bottle, frame = draw_bottle(), Frame(300, 200, 0.3, 0.9, 0.7, is_mirrored=True)
+    generated = np.full((96, 128, 3), 90, np.uint8)
+    alone, creative = (
+        compose_on_white(bottle, frame),
+        compose_in(generated, bottle, frame, Mode.PRESERVE),
+    )
+    assert alone.product == creative.product and alone.frame == frame
+    assert creative.layers is not None
+    core = creative.layers.placed.put_in(frame)
+    assert np.array_equal(alone.pixels[core.box][core.core], creative.pixels[core.box][core.core])
+    outside = np.ones((200, 300), np.bool_)
+    outside[core.box] = False
+    assert (alone.pixels[outside] == 255).all(), "no shadow, no ground"
+
+
+def test_a_photograph_alone_is_shown_whole():
+    photo = np.full((40, 80, 3), (10, 120, 200), np.uint8)
+    alone = compose_on_white(photo, Frame(100, 100, 0.5, 0.8, 0.56))
+    assert alone.product == Box(22, 52, 56, 28)
+    assert (alone.pixels[52:80, 22:78] == (10, 120, 200)).all()
+    assert (np.delete(alone.pixels, np.s_[52:80], axis=0) == 255).all()
+
+
+def test_what_of_a_packshot_alone_is_half_clear_is_half_white():
+    faint = np.full((10, 10, 4), (0, 0, 0, 128), np.uint8)
+    alone = compose_on_white(faint, Frame.around(50, 50))
+    assert (alone.pixels[30, 25] == 127).all()
+
+
+def test_a_packshot_that_reaches_beyond_its_frame_is_cut_there():
+    whole = np.full((10, 10, 4), (9, 9, 9, 255), np.uint8)
+    alone = compose_on_white(whole, Frame(60, 60, 0.0, 0.5, 0.5))
+    assert (alone.pixels[1:29, :14] == 9).all() and (alone.pixels[:, 16:] == 255).all()

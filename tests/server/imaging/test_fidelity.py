@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from diffusion.composition import contact_shadow, place
+from diffusion.cutout import Cutout, MaskSource
 from diffusion.scenes import Scene, render_scene
 from server.core import Mode
 from server.imaging.compose import compose_in
@@ -99,14 +100,21 @@ def test_growth_of_a_product_in_the_colour_of_its_surroundings_is_none():
 def test_a_product_drawn_anew_is_not_compared():
     fidelity = measure(compose(generate(BOTTLE), mode=Mode.RESTYLE))
     assert fidelity.max_difference is None and fidelity.growth_percent is None
-    assert fidelity.mask_uncertainty > 0 and fidelity.sharpness > 0
+    assert fidelity.sharpness > 0
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_what_told_the_mask_and_how_surely_is_told_in_every_mode(mode):
+    packshot = Cutout(BOTTLE, MaskSource.MATTING, 0.25)
+    fidelity = measure(compose(generate(BOTTLE), mode=mode), packshot)
+    assert (fidelity.mask_source, fidelity.mask_uncertainty) == (MaskSource.MATTING, 0.25)
 
 
 def test_without_a_packshot_only_sharpness_is_told():
     composition = compose_in(generate(BOTTLE), None, Frame.around(64, 64), Mode.CREATE)
     fidelity = measure(composition)
     assert (fidelity.max_difference, fidelity.growth_percent) == (None, None)
-    assert fidelity.mask_uncertainty == 0
+    assert (fidelity.mask_uncertainty, fidelity.mask_source) == (0, None)
 
 
 def test_a_product_without_an_opaque_pixel_has_nothing_to_compare():

@@ -12,6 +12,7 @@ from tests.server.imaging.captioned import TITLES, arrange_caption
 SIZE = (400, 400)
 STYLE = TextStyle("Noto Sans Bold", 20.0, "#112233", "#ffffffcc", False, "en")
 TITLE = Element(Kind.TITLE, Box(20, 20, 200, 40), "Bag", STYLE)
+PRODUCT = Element(Kind.PRODUCT, Box(100, 100, 200, 200))
 PLAIN = Layout(400, 400, Box(20, 20, 360, 360), (TITLE,))
 
 
@@ -44,6 +45,12 @@ def test_our_own_layouts_are_right(language):
         (with_element(box=Box(math.nan, 0, 9, 9)), "layout.elements[0].box", "not finite"),
         (with_element(box=Box(0, 0, math.inf, 9)), "layout.elements[0].box", "not finite"),
         (with_element(box=Box(50, 50, -9, 9)), "layout.elements[0].box", "negative"),
+        (replace(PLAIN, elements=(PRODUCT, PRODUCT)), "layout.elements[1].kind", "second product"),
+        (
+            replace(PLAIN, elements=(replace(PRODUCT, box=Box(9, 9, 0.5, 40)),)),
+            "layout.elements[0].box",
+            "no room for the product",
+        ),
         (with_element(text=""), "layout.elements[0].text", "empty"),
         (with_element(text="x" * 401), "layout.elements[0].text", "401 characters"),
         (with_element(text="\n".join("x" * 13)), "layout.elements[0].text", "13 lines"),

@@ -84,6 +84,18 @@ def test_a_product_that_grew_by_a_seventh_is_refused(setting):
     assert judge(generate(BOTTLE, 1.15, setting)) == ("product_grew",)
 
 
+@pytest.mark.parametrize(("length", "reasons"), [(16, ()), (32, ("product_grew",))])
+def test_a_product_may_grow_by_two_percent_and_no_more(length, reasons):
+    """A strip of the bottle's red goes on beside it: 1.5 % of it, or 2.5 %."""
+    composition = compose_in(generate(BOTTLE), BOTTLE, Frame.around(192, 192), Mode.PRESERVE)
+    right, lower = round(composition.product.right), round(composition.product.bottom)
+    grown = replace(composition, pixels=composition.pixels.copy())
+    grown.pixels[lower - 50 : lower - 50 + length, right : right + 5] = (190, 30, 40)
+    fidelity = measure(grown)
+    assert fidelity.growth_percent is not None and 1 < fidelity.growth_percent < 3
+    assert verify(grown, fidelity) == reasons
+
+
 def test_a_product_that_was_changed_is_refused():
     composition = compose_in(generate(BOTTLE), BOTTLE, Frame.around(128, 128), Mode.PRESERVE)
     changed = replace(composition, pixels=composition.pixels.copy())

@@ -54,6 +54,15 @@ class DeadlinePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEADLINE_POLICY_STRICT: _ClassVar[DeadlinePolicy]
     DEADLINE_POLICY_DEGRADE: _ClassVar[DeadlinePolicy]
 
+class MaskSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MASK_SOURCE_UNSPECIFIED: _ClassVar[MaskSource]
+    MASK_SOURCE_ALPHA: _ClassVar[MaskSource]
+    MASK_SOURCE_GIVEN: _ClassVar[MaskSource]
+    MASK_SOURCE_PLAIN_GROUND: _ClassVar[MaskSource]
+    MASK_SOURCE_MATTING: _ClassVar[MaskSource]
+    MASK_SOURCE_WHOLE_PICTURE: _ClassVar[MaskSource]
+
 class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SOURCE_UNSPECIFIED: _ClassVar[Source]
@@ -91,6 +100,12 @@ IMAGE_FORMAT_JPEG: ImageFormat
 DEADLINE_POLICY_UNSPECIFIED: DeadlinePolicy
 DEADLINE_POLICY_STRICT: DeadlinePolicy
 DEADLINE_POLICY_DEGRADE: DeadlinePolicy
+MASK_SOURCE_UNSPECIFIED: MaskSource
+MASK_SOURCE_ALPHA: MaskSource
+MASK_SOURCE_GIVEN: MaskSource
+MASK_SOURCE_PLAIN_GROUND: MaskSource
+MASK_SOURCE_MATTING: MaskSource
+MASK_SOURCE_WHOLE_PICTURE: MaskSource
 SOURCE_UNSPECIFIED: Source
 SOURCE_GENERATED: Source
 SOURCE_CACHE: Source
@@ -101,7 +116,7 @@ DEGRADATION_NEAREST_TASTE: Degradation
 DEGRADATION_ORIGINAL: Degradation
 
 class GenerateImageRequest(_message.Message):
-    __slots__ = ("request_id", "user_id", "product_id", "inline_product", "mode", "locale", "num_images", "seed", "steps", "guidance", "output", "deadline_policy", "experiment", "sampler", "model", "sigmas", "reuse_predictions", "style", "scene", "diversity", "localization", "caption", "placement", "layout", "brand_kit", "max_tries", "explain", "cache_policy")
+    __slots__ = ("request_id", "user_id", "product_id", "inline_product", "mode", "locale", "num_images", "seed", "steps", "guidance", "output", "deadline_policy", "experiment", "sampler", "model", "sigmas", "reuse_predictions", "style", "scene", "diversity", "localization", "caption", "placement", "layout", "brand_kit", "max_tries", "explain", "cache_policy", "session_id")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +145,7 @@ class GenerateImageRequest(_message.Message):
     MAX_TRIES_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     CACHE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     user_id: str
     product_id: str
@@ -158,7 +174,8 @@ class GenerateImageRequest(_message.Message):
     max_tries: int
     explain: bool
     cache_policy: CachePolicy
-    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., product_id: _Optional[str] = ..., inline_product: _Optional[_Union[InlineProduct, _Mapping]] = ..., mode: _Optional[_Union[Mode, str]] = ..., locale: _Optional[str] = ..., num_images: _Optional[int] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[_Union[Guidance, _Mapping]] = ..., output: _Optional[_Union[OutputSpec, _Mapping]] = ..., deadline_policy: _Optional[_Union[DeadlinePolicy, str]] = ..., experiment: _Optional[_Union[ExperimentOverride, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., model: _Optional[str] = ..., sigmas: _Optional[_Union[Sigmas, str]] = ..., reuse_predictions: _Optional[bool] = ..., style: _Optional[str] = ..., scene: _Optional[_Union[_scenes_pb2.Scene, _Mapping]] = ..., diversity: _Optional[float] = ..., localization: _Optional[_Union[_layouts_pb2.Localization, _Mapping]] = ..., caption: _Optional[_Union[_layouts_pb2.Caption, _Mapping]] = ..., placement: _Optional[_Union[_layouts_pb2.Placement, str]] = ..., layout: _Optional[_Union[_layouts_pb2.Layout, _Mapping]] = ..., brand_kit: _Optional[str] = ..., max_tries: _Optional[int] = ..., explain: _Optional[bool] = ..., cache_policy: _Optional[_Union[CachePolicy, str]] = ...) -> None: ...
+    session_id: str
+    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., product_id: _Optional[str] = ..., inline_product: _Optional[_Union[InlineProduct, _Mapping]] = ..., mode: _Optional[_Union[Mode, str]] = ..., locale: _Optional[str] = ..., num_images: _Optional[int] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[_Union[Guidance, _Mapping]] = ..., output: _Optional[_Union[OutputSpec, _Mapping]] = ..., deadline_policy: _Optional[_Union[DeadlinePolicy, str]] = ..., experiment: _Optional[_Union[ExperimentOverride, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., model: _Optional[str] = ..., sigmas: _Optional[_Union[Sigmas, str]] = ..., reuse_predictions: _Optional[bool] = ..., style: _Optional[str] = ..., scene: _Optional[_Union[_scenes_pb2.Scene, _Mapping]] = ..., diversity: _Optional[float] = ..., localization: _Optional[_Union[_layouts_pb2.Localization, _Mapping]] = ..., caption: _Optional[_Union[_layouts_pb2.Caption, _Mapping]] = ..., placement: _Optional[_Union[_layouts_pb2.Placement, str]] = ..., layout: _Optional[_Union[_layouts_pb2.Layout, _Mapping]] = ..., brand_kit: _Optional[str] = ..., max_tries: _Optional[int] = ..., explain: _Optional[bool] = ..., cache_policy: _Optional[_Union[CachePolicy, str]] = ..., session_id: _Optional[str] = ...) -> None: ...
 
 class StreamImageRequest(_message.Message):
     __slots__ = ("image", "preview_side")
@@ -280,13 +297,27 @@ class OutputSpec(_message.Message):
     def __init__(self, format: _Optional[_Union[ImageFormat, str]] = ..., quality: _Optional[int] = ..., longest_side: _Optional[int] = ..., aspect_ratio: _Optional[float] = ...) -> None: ...
 
 class ExperimentOverride(_message.Message):
-    __slots__ = ("arm",)
+    __slots__ = ("arm", "experiment")
     ARM_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     arm: str
-    def __init__(self, arm: _Optional[str] = ...) -> None: ...
+    experiment: str
+    def __init__(self, arm: _Optional[str] = ..., experiment: _Optional[str] = ...) -> None: ...
+
+class ExperimentEnrolment(_message.Message):
+    __slots__ = ("experiment", "arm", "propensity", "is_override")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    IS_OVERRIDE_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    arm: str
+    propensity: float
+    is_override: bool
+    def __init__(self, experiment: _Optional[str] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., is_override: _Optional[bool] = ...) -> None: ...
 
 class GenerateImageResponse(_message.Message):
-    __slots__ = ("images", "source", "personalization", "arm", "model", "sampler", "steps", "timings", "request_id", "degradation", "num_forward_rows", "num_shared_steps", "warnings", "style", "tries", "explanation", "title_language")
+    __slots__ = ("images", "source", "personalization", "arm", "model", "sampler", "steps", "timings", "request_id", "degradation", "num_forward_rows", "num_shared_steps", "warnings", "style", "tries", "explanation", "title_language", "experiment")
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     PERSONALIZATION_FIELD_NUMBER: _ClassVar[int]
@@ -304,6 +335,7 @@ class GenerateImageResponse(_message.Message):
     TRIES_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     TITLE_LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     images: _containers.RepeatedCompositeFieldContainer[Image]
     source: Source
     personalization: Personalization
@@ -321,7 +353,8 @@ class GenerateImageResponse(_message.Message):
     tries: _containers.RepeatedCompositeFieldContainer[Try]
     explanation: Explanation
     title_language: str
-    def __init__(self, images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., source: _Optional[_Union[Source, str]] = ..., personalization: _Optional[_Union[Personalization, _Mapping]] = ..., arm: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., steps: _Optional[int] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., request_id: _Optional[str] = ..., degradation: _Optional[_Union[Degradation, str]] = ..., num_forward_rows: _Optional[int] = ..., num_shared_steps: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., style: _Optional[str] = ..., tries: _Optional[_Iterable[_Union[Try, _Mapping]]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., title_language: _Optional[str] = ...) -> None: ...
+    experiment: ExperimentEnrolment
+    def __init__(self, images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., source: _Optional[_Union[Source, str]] = ..., personalization: _Optional[_Union[Personalization, _Mapping]] = ..., arm: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., steps: _Optional[int] = ..., timings: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., request_id: _Optional[str] = ..., degradation: _Optional[_Union[Degradation, str]] = ..., num_forward_rows: _Optional[int] = ..., num_shared_steps: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., style: _Optional[str] = ..., tries: _Optional[_Iterable[_Union[Try, _Mapping]]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., title_language: _Optional[str] = ..., experiment: _Optional[_Union[ExperimentEnrolment, _Mapping]] = ...) -> None: ...
 
 class Try(_message.Message):
     __slots__ = ("seed", "reasons")
@@ -332,19 +365,21 @@ class Try(_message.Message):
     def __init__(self, seed: _Optional[int] = ..., reasons: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Fidelity(_message.Message):
-    __slots__ = ("max_difference", "growth_percent", "mask_uncertainty", "sharpness")
+    __slots__ = ("max_difference", "growth_percent", "mask_uncertainty", "sharpness", "mask_source")
     MAX_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
     GROWTH_PERCENT_FIELD_NUMBER: _ClassVar[int]
     MASK_UNCERTAINTY_FIELD_NUMBER: _ClassVar[int]
     SHARPNESS_FIELD_NUMBER: _ClassVar[int]
+    MASK_SOURCE_FIELD_NUMBER: _ClassVar[int]
     max_difference: int
     growth_percent: float
     mask_uncertainty: float
     sharpness: float
-    def __init__(self, max_difference: _Optional[int] = ..., growth_percent: _Optional[float] = ..., mask_uncertainty: _Optional[float] = ..., sharpness: _Optional[float] = ...) -> None: ...
+    mask_source: MaskSource
+    def __init__(self, max_difference: _Optional[int] = ..., growth_percent: _Optional[float] = ..., mask_uncertainty: _Optional[float] = ..., sharpness: _Optional[float] = ..., mask_source: _Optional[_Union[MaskSource, str]] = ...) -> None: ...
 
 class Image(_message.Message):
-    __slots__ = ("data", "mime_type", "width", "height", "seed", "fidelity", "look", "is_original", "layout")
+    __slots__ = ("data", "mime_type", "width", "height", "seed", "fidelity", "look", "is_original", "layout", "exposure_token")
     DATA_FIELD_NUMBER: _ClassVar[int]
     MIME_TYPE_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
@@ -354,6 +389,7 @@ class Image(_message.Message):
     LOOK_FIELD_NUMBER: _ClassVar[int]
     IS_ORIGINAL_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
+    EXPOSURE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     mime_type: str
     width: int
@@ -363,7 +399,8 @@ class Image(_message.Message):
     look: _containers.RepeatedScalarFieldContainer[str]
     is_original: bool
     layout: _layouts_pb2.Layout
-    def __init__(self, data: _Optional[bytes] = ..., mime_type: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., seed: _Optional[int] = ..., fidelity: _Optional[_Union[Fidelity, _Mapping]] = ..., look: _Optional[_Iterable[str]] = ..., is_original: _Optional[bool] = ..., layout: _Optional[_Union[_layouts_pb2.Layout, _Mapping]] = ...) -> None: ...
+    exposure_token: str
+    def __init__(self, data: _Optional[bytes] = ..., mime_type: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., seed: _Optional[int] = ..., fidelity: _Optional[_Union[Fidelity, _Mapping]] = ..., look: _Optional[_Iterable[str]] = ..., is_original: _Optional[bool] = ..., layout: _Optional[_Union[_layouts_pb2.Layout, _Mapping]] = ..., exposure_token: _Optional[str] = ...) -> None: ...
 
 class Personalization(_message.Message):
     __slots__ = ("applied", "reason", "feature_service", "feature_fingerprint", "feature_ages")

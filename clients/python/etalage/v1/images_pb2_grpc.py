@@ -99,7 +99,8 @@ class ImageServiceServicer:
 
     def ExplainImage(self, request, context):
         """Says which inputs moved the image that the request makes: groups of features, and the clicks behind the
-        shopper's embedding. Makes no image; takes one further tick of the engine beside the request's own.
+        shopper's embedding. Makes no image: each input takes a few rows of the engine, of one tick each, which are
+        batched as all rows are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -108,6 +108,14 @@ def test_an_unknown_font_gives_way_to_one_of_its_weight():
     assert found(ONLY_SHIPPED.choose("a", "en", "Helvetica")).weight == 400
 
 
+def test_whatever_clients_name_no_more_is_kept_than_there_are_fonts():
+    choice = Fonts(folders=())
+    for number in range(200):
+        for name in (f"Font {number}", f"Font {number} Bold", "Noto Sans Regular"):
+            assert choice.choose("a", f"en-x-{number}", name) is not None
+    assert len(choice._chains) == 3
+
+
 def test_what_is_shipped_by_none_is_looked_for_in_folders(tmp_path, monkeypatch):
     shutil.copy(SHIPPED / "NotoSansThai-Bold.ttf", tmp_path / "a.ttf")
     (tmp_path / "broken.ttf").write_bytes(b"no font")
