@@ -153,12 +153,14 @@ def all_cores(num_threads: int) -> Iterator[Callable[..., Awaitable[Any]]]:
 
 
 def name_pace_file(configuration: Configuration, model: ProductDiffusion) -> Path:
-    """Where the measured pace of a device outlives a restart."""
-    dtype = str(model.transformer.dtype).removeprefix("torch.")
-    name = (
-        f"{str(model.device).replace(':', '')}-{dtype}-{count_threads(configuration.engine)}.json"
-    )
-    return configuration.features.home / "pace" / name
+    """Where the measured pace of a device outlives a restart; strict engines know one bucket."""
+    settings = configuration.engine
+    parts = [
+        str(model.device).replace(":", ""),
+        str(model.transformer.dtype).removeprefix("torch."),
+    ]
+    parts += [str(count_threads(settings)), *(["strict"] if settings.strict else [])]
+    return configuration.features.home / "pace" / f"{'-'.join(parts)}.json"
 
 
 async def load_specified(models: Models, settings: ModelSlice) -> None:

@@ -153,8 +153,9 @@ async def test_wrong_vectors_that_another_writer_stored_are_invalid(store, reade
     write_row(store, USER_PROFILE, "anna", **profile(embedding=embedding))
     write_row(store, PRODUCT_FEATURES, "ball", **product(image_embedding=embedding))
     assert (await reader.read_shopper("anna", timeout_s=LONG_S)).status is Status.INVALID
-    with pytest.raises(FeaturesUnavailable, match="invalid"):
+    with pytest.raises(FeaturesUnavailable, match="invalid") as caught:
         await reader.read_product("ball", timeout_s=LONG_S)
+    assert not caught.value.is_passing
 
 
 async def test_a_row_of_broken_bytes_harms_nobody_else_in_its_batch(store, reader):
@@ -197,8 +198,9 @@ async def test_a_product_read_before_is_still_there_when_the_store_is_late(fille
         assert kept.titles == first.titles and kept.packshot == first.packshot
         aged_s = kept.ages_s["product_features"] - first.ages_s["product_features"]
         assert aged_s == pytest.approx(1000)
-        with pytest.raises(FeaturesUnavailable, match="late"):
+        with pytest.raises(FeaturesUnavailable, match="late") as caught:
             await reader.read_product("never read", timeout_s=0.05)
+        assert caught.value.is_passing
 
 
 async def test_a_broken_view_leaves_the_others_alone(filled, open_reader, caplog):

@@ -286,6 +286,10 @@ async def test_the_pace_is_kept_for_the_next_start(shop, metrics):
         (engine,) = routes(built).engines
         again = engine.pace.measured_s(engine.key_of("tiny"))
         assert min(again.values()) > 10 * max(known.values()), "what was kept weighs in"
+    before = file.read_bytes()
+    async with build(shop(threads=1, strict=True), metrics):
+        pass
+    assert file.read_bytes() == before and file.with_stem("cpu-float32-1-strict").exists()
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # its own
