@@ -55,7 +55,7 @@ class Size:
     bandits: int
 
 
-FULL, QUICK = Size(6000, 2000, 20_000, 1000), Size(200, 50, 2000, 100)
+FULL, QUICK = Size(5000, 1500, 20_000, 1000), Size(200, 50, 2000, 100)
 
 
 def measure_errors(report: Report, *, quick: bool) -> None:

@@ -23,7 +23,6 @@ from server.experiments.bandit import ThompsonBandit
 from server.experiments.definition import Experiment
 from server.experiments.event_log.log import EventLog
 from server.experiments.event_log.opening import DatabaseUnusable, open_events
-from server.experiments.event_log.sticky_buckets import StickyBuckets
 from server.experiments.laboratory import Laboratory
 from server.experiments.programme import Programme, load_programme
 from server.experiments.pseudonyms import KeysUnusable, Pseudonyms, load_keys
@@ -70,9 +69,7 @@ async def open_experiments(
     log = EventLog(database, settings.max_waiting, settings.keep_s)
     log.start()
     known = [experiment.key for experiment in programme.experiments]
-    sticky = StickyBuckets(database)
-    sticky.start()
-    assigner = open_assigner(settings, programme, sticky)
+    assigner = open_assigner(settings, programme, log.sticky_buckets)
     bandit = ThompsonBandit(programme.experiments)
     assignments = Assignments(programme, assigner, Pseudonyms(keys.lasting).name, bandit=bandit)
     trials = Trials(assignments, keys, log, metrics)
@@ -90,7 +87,6 @@ async def open_experiments(
             await learning.close()
         await watcher.close()
         await trials.close()
-        await asyncio.to_thread(sticky.close)
         await log.close()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,13 +15,11 @@ from server.core import EncodedImage, ImageRequest, ImageResult
 from server.errors import EtalageError
 from server.experiments.assignment import Assigned, Assignment, Assignments
 from server.experiments.events import Event, EventKind, Exposure, Receipt
-from server.experiments.exposures import sign
+from server.experiments.exposures import mint_id, sign
 from server.experiments.pseudonyms import Keys
 
 AXES = 3
 """Words of a look that are told: palette, setting and treatment."""
-
-_ID_BYTES = 12
 
 
 class Log(Protocol):
@@ -101,7 +98,7 @@ class Trials:
     def _stamp_image(self, image: EncodedImage, told: Exposure) -> EncodedImage:
         exposure = replace(
             told,
-            exposure_id=secrets.token_hex(_ID_BYTES),
+            exposure_id=mint_id(told.minted_s),
             seed=image.seed,
             look=image.look[:AXES],
             image_key=hashlib.blake2b(image.data, digest_size=12).hexdigest(),
@@ -114,9 +111,10 @@ class Trials:
         depends on the arm, and to split an analysis by it would compare what can't be compared."""
         request, assignment, shopper = assigned.request, assigned.assignment, assigned.shopper
         enrolment = assignment.enrolment
+        now_s = round(self._clock(), 3)
         exposure = Exposure(
-            exposure_id=secrets.token_hex(_ID_BYTES),
-            minted_s=round(self._clock(), 3),
+            exposure_id=mint_id(now_s),
+            minted_s=now_s,
             unit=assignment.unit,
             shows=assignment.arm.value,
             product_id=request.product if isinstance(request.product, str) else "",

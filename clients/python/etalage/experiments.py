@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,11 @@ MAX_EVENTS = 10_000
 """In one call; more are sent in several."""
 
 
+def make_event_id() -> str:
+    """Begins with the time, so that a database finds room for it where it wrote last."""
+    return f"{time.time_ns() // 1_000_000:012x}{uuid.uuid4().hex[:20]}"
+
+
 @dataclass(frozen=True)
 class ShopEvent:
     """Something that happened to an image: "render" once the shopper saw it, and what they did.
@@ -29,7 +35,7 @@ class ShopEvent:
     token: str
     time: datetime | None = None
     value: float | None = None
-    event_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    event_id: str = field(default_factory=make_event_id)
 
 
 @dataclass(frozen=True)

@@ -10,5 +10,6 @@ checkpoints     SQLite's log, moved into its file beside the writer
 retention       what goes after a time, or with a shopper
 sticky_buckets  which arm a shopper was given, over restarts and servers
 export          parquet for warehouse and analysis, a part at a time
+pages           rows as the databases write them by themselves
 parquet         what is in it
 """

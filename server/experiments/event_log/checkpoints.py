@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-NUM_ROWS = 20_000
+NUM_ROWS = 5_000
 """Rows written after which it is worth it."""
 LONG = 64_000
 """Pages of a long log: 250 MiB."""
