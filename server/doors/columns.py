@@ -21,7 +21,7 @@ from server.errors import Violation
 
 _PLAIN = ("guidance", "output", "experiment", "inline_product")
 _WHOLE = ("layout",)
-_RENAMED = {"localization_time": "localization_day"}
+_RENAMED = {"localization_time": "localization_day", "experiment": "experiment_key"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ async def test_reflection_lists_the_services_and_gives_their_file(counter):
     assert {service.name for service in listed.list_services_response.service} == {
         "etalage.v1.BatchService",
         "etalage.v1.EnhancementService",
+        "etalage.v1.ExperimentService",
         "etalage.v1.ImageService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",

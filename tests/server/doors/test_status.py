@@ -11,6 +11,7 @@ ALL = [
     errors.ProductNotFound("chair"),
     errors.ModelNotFound("studio"),
     errors.BatchNotFound("spring"),
+    errors.ExperimentNotFound("faces"),
     errors.ModelBusy("studio"),
     errors.FailedPrecondition("it is the default", "DEFAULT_MODEL"),
     errors.Overloaded(1.5),
@@ -29,7 +30,7 @@ def test_every_error_of_the_server_is_in_the_table():
     ours = {kind for kind in _subclasses(errors.EtalageError) if kind.__module__ == errors.__name__}
     assert {type(error) for error in ALL} == ours - {errors.EtalageError}
     codes = {code_of(error) for error in ALL}
-    assert len(codes) == len(ALL) - 2  # what is not found may be a product, a model or a batch
+    assert len(codes) == len(ALL) - 3  # not found: a product, a model, a batch, an experiment
     assert len({reason_of(error) for error in ALL}) == len(ALL)
 
 
@@ -53,6 +54,7 @@ def test_every_status_has_one_error_info_and_one_of_each_detail(error):
         (errors.ProductNotFound("chair"), {"product_id": "chair"}),
         (errors.ModelNotFound("studio"), {"model": "studio"}),
         (errors.BatchNotFound("spring"), {"batch": "spring"}),
+        (errors.ExperimentNotFound("faces"), {"experiment": "faces"}),
     ],
 )
 def test_what_was_not_found_is_told_by_its_kind(error, told):

@@ -62,7 +62,7 @@ def locked(engine):
 async def test_a_database_that_does_not_answer_in_time_is_unavailable_and_then_works_again(
     url, engine, clock
 ):
-    log = EventLog(open_events(url), timeout_s=0.2, clock=clock)
+    log = EventLog(open_events(url), timeout_s=1.0, clock=clock)
     log.start()
     with locked(engine):
         for name in "ab":
