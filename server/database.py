@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import hashlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -134,5 +135,19 @@ def _find_cause(error: Exception) -> BaseException | None:
 
 def _make_durable(connection: Any, record: object) -> None:
     """Readers don't wait for the writer, and what was committed survives a power cut."""
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
+    _switch_to_wal(connection)
+    for pragma in ("synchronous = FULL", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Of processes that open a new file at once, SQLite refuses all but one without waiting."""
+    give_up_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_s:
+                raise
+        time.sleep(0.01)

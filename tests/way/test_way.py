@@ -112,6 +112,7 @@ async def test_64_requests_of_mixed_steps_samplers_and_strengths_all_come_back_r
             "strength": rng.choice([0.0, 0.5, 1.0]),
             "sampler": rng.choice(["euler", "heun", "dpmpp_2m"]),
             "longest_side": 64,
+            "timeout_s": 600,  # a slow machine would rather take fewer steps than be late
             **ANEW,
         }
         for _ in range(64)
