@@ -67,10 +67,15 @@ TRAINING := $(PY) -m diffusion.training --artworks $(ARTWORKS) --run out/train -
   --yardsticks out/yardsticks --clicks out/train/clicks.parquet $(TRAINING_OPTIONS)
 
 train: setup  ## train the embedded model into out/checkpoint; needs make dataset
+ifdef OUTCOMES
+	mkdir -p $(CHECKPOINT) && cp -r diffusion/default/. $(CHECKPOINT)
+	$(TRAINING) --run out/train-outcomes --clicks $(OUTCOMES) --start diffusion/default generator tastes student
+else
 	$(TRAINING) encoders autoencoder judge
 	$(PY) -m features.simulate --shoppers 5000 --creatives 2048 --seed 7 --home out/train/home --checkpoint $(CHECKPOINT)
 	$(PY) -m features.training_set --home out/train/home --checkpoint $(CHECKPOINT) --out out/train/clicks.parquet
 	$(TRAINING) generator tastes student baseline
+endif
 
 evaluate: setup  ## how well the shipped model personalizes; out/evaluation/report.html
 	$(PY) -m benchmarks.evaluation

@@ -2,12 +2,14 @@
 
 Held-out packshots are damaged in known ways and restored; PSNR is of the whole picture on white,
 and of the product alone for information. "Looks nearer" is the share of pictures whose distance to
-the truth after DISTS is smaller than the input's. Matting is measured on the same products before
-five kinds of ground. A contact sheet lies beside the report.
+the truth after DISTS is smaller than the input's. The same goes through `EnhanceImage` as a
+customer's picture does ("served"), beside packshots that nothing was done to. Matting is measured
+on the same products before five kinds of ground. A contact sheet lies beside the report.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +26,13 @@ from benchmarks.restoration_cases import (
     Damage,
     draw_on,
     load_cutouts,
+    measure_psnr,
     pick,
     put_on_white,
     scratch,
     seed_of,
 )
+from benchmarks.restoration_served import measure_served
 from diffusion.evaluation.judge import load_judge
 from diffusion.evaluation.perception import TextureDistance, measure_ms_ssim
 from diffusion.filling import fill_holes
@@ -38,7 +42,6 @@ from features.simulate import WORLD
 
 Pixels = NDArray[np.uint8]
 
-MAX_PSNR_DB = 100.0
 STEPS = (1, 2, 4)
 SOLID = 0.5
 
@@ -52,6 +55,7 @@ class Size:
     compared: int
     damages: Sequence[Damage] = DAMAGES
     mattes: int = 58
+    served: int = 58
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,6 @@ class Case:
     damaged: Pixels
     restored: Pixels
     truth: Pixels
-
-
-def measure_psnr(found: Pixels, truth: Pixels, where: NDArray[np.bool_] | None = None) -> float:
-    """In dB, at most 100; of the pixels under `where` [H, W]."""
-    error = (found.astype(np.float64) - truth) ** 2
-    mse = float((error if where is None else error[where]).mean()) / 255**2
-    return MAX_PSNR_DB if mse == 0 else min(MAX_PSNR_DB, float(-10 * np.log10(mse)))
 
 
 def measure_damage(
@@ -191,6 +188,9 @@ def measure(report: Report, size: Size, restorer: Restorer, matting: Matting, wo
         if damage.min_gain_db is not None:
             groups.append(cases[:: max(1, len(cases) // 6)][:6])
     groups.append(measure_holes(report, truths, restorer)[:6])
+    asked = [damage for damage in size.damages if damage.min_gain_db is not None]
+    sent = {name: cutouts[name] for name in pick(cutouts, size.served)}
+    asyncio.run(measure_served(report, sent, size.side, asked, restorer, matting))
     few = {name: truths[name] for name in list(truths)[: size.compared]}
     if few:
         compare_steps(report, few, restorer, distance)
@@ -205,7 +205,7 @@ def main(options: Options) -> int:
     size = Size(58, 256, compared=20)
     if options.quick:
         asked = [damage for damage in DAMAGES if damage.min_gain_db is not None]
-        size = Size(6, 256, compared=0, damages=asked, mattes=6)
+        size = Size(6, 256, compared=0, damages=asked, mattes=6, served=3)
     report.environment |= {"side": size.side, "steps": restorer.preset.num_steps}
     report.environment |= {"restorer": restorer.digest, "matting": matting.digest}
     measure(report, size, restorer, matting, WORLD)

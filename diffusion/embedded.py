@@ -17,7 +17,15 @@ from torch import Tensor
 from diffusion.choices import SCENE_AXES, Choices, Look, Taste, narrow
 from diffusion.fusion import ProductCondition, Vector
 from diffusion.guidance import Guidance, combine
-from diffusion.image_model import Pixels, Preset, ProductFacts, Route, ShopperFacts, Wish
+from diffusion.image_model import (
+    PackshotNeeded,
+    Pixels,
+    Preset,
+    ProductFacts,
+    Route,
+    ShopperFacts,
+    Wish,
+)
 from diffusion.looks import ANYWHERE, AXES
 from diffusion.samplers import SAMPLERS
 from diffusion.taste_buckets import TasteBuckets
@@ -61,7 +69,8 @@ class EmbeddedModel(ABC):
     def prepare(self, facts: ProductFacts, aspect_ratio: float = 1.0) -> ProductCondition:
         """This model makes squares. Raises ValueError where there is nothing to be seen."""
         if facts.cutout is None:
-            raise ValueError(f"{self.name} needs a packshot: it can't draw a product by its title")
+            told = "it can't draw a product by its title"
+            raise PackshotNeeded(f"{self.name} needs a packshot: {told}")
         return self.prepare_product(facts.cutout, facts.image_embedding, facts.title_embedding)
 
     def plan(

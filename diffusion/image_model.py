@@ -25,6 +25,10 @@ from diffusion.walks import Walk
 Pixels = NDArray[np.uint8]
 
 
+class PackshotNeeded(ValueError):
+    """This model can't make that picture of a product that it is not shown."""
+
+
 @dataclass(frozen=True)
 class ProductFacts:
     """A product as a catalogue has it: cut-out packshot uint8 [H, W, 4], title in the language of

@@ -6,7 +6,7 @@ of the time range at once, close the view to readers meanwhile and store vectors
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -95,8 +95,15 @@ def write_online(store: Store, view: View, table: pa.Table, width: int) -> Write
     return report
 
 
-def read_offline(store: Store, view: View, start: datetime, end: datetime) -> pa.Table:
-    """All rows of a view with events in [start, end], through Feast's offline store."""
+def read_offline(
+    store: Store,
+    view: View,
+    start: datetime,
+    end: datetime,
+    features: Sequence[str] | None = None,
+) -> pa.Table:
+    """All rows of a view with events in [start, end], through Feast's offline store: all features,
+    or those that are named."""
     folder = store.config.offline_folder(view)
     if not store.config.offline_store and not any(folder.glob("*.parquet")):
         return view.arrow.empty_table()
@@ -106,7 +113,7 @@ def read_offline(store: Store, view: View, start: datetime, end: datetime) -> pa
             config=store.feast.config,
             data_source=store.view(view).batch_source,
             join_key_columns=[view.key],
-            feature_name_columns=view.features,
+            feature_name_columns=view.features if features is None else list(features),
             timestamp_field=TIMESTAMP,
             start_date=start,
             end_date=end,

@@ -47,8 +47,11 @@ MOMENT = pa.schema(
         ("split", TEXT),
         ("clicked", TEXTS),
         ("clicked_weights", VECTOR),
+        ("weight", pa.float32()),
     ]
 )
+"""`weight` is how often a moment is to be shown to a model, on average 1."""
+
 FEATURES = {
     "profile": (USER_PROFILE, "embedding"),
     "recent": (USER_RECENT, "recent_embeddings"),
@@ -88,11 +91,29 @@ def build_training_set(
     FileNotFoundError where there are no clicks.
     """
     printed = fingerprint(encoders.width, encoders.digest)
-    check_fingerprint(store.fingerprint(), printed)
     shop = store.config.home / SHOP
     creatives = pq.read_table(shop / f"{CREATIVES}.parquet")
     check_fingerprint(_read_print(creatives), printed)
     moments = list_moments(pq.read_table(shop / "clicks.parquet"))
+    return write_training_set(
+        store, encoders, moments, creatives, out, chunk_rows=chunk_rows, progress=progress
+    )
+
+
+def write_training_set(
+    store: Store,
+    encoders: ImageTextEncoders,
+    moments: pa.Table,
+    creatives: pa.Table,
+    out: Path,
+    *,
+    chunk_rows: int = CHUNK_ROWS,
+    progress: bool = True,
+) -> TrainingSet:
+    """`moments` (`MOMENT`) of shoppers who consent, with what was known of them just before, and
+    `creatives` beside them. Raises FingerprintMismatch."""
+    printed = fingerprint(encoders.width, encoders.digest)
+    check_fingerprint(store.fingerprint(), printed)
     moments = moments.filter(_find_consent(store, moments[USER_PROFILE.key]))
     told = {"fingerprint": printed, "encoder_digest": encoders.digest, "width": str(encoders.width)}
     columns = [*MOMENT, *((name, VECTOR) for name in FEATURES)]
@@ -136,6 +157,7 @@ def _tell_moment(user_id: str, events: Sequence[Mapping[str, Any]]) -> dict[str,
         "split": choose_split(user_id),
         "clicked": [event["creative_id"] for event in events],
         "clicked_weights": [click_weight(event["action"], 0.0) for event in events],
+        "weight": 1.0,
     }
 
 

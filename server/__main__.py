@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_ingest(verbs)
     _add_bulk(verbs)
     _add_report(verbs)
+    _add_dataset(verbs)
     _add_models(verbs)
     _add_demo(verbs)
     parsed, unknown = parser.parse_known_args(arguments)
@@ -105,8 +106,8 @@ def _add_bulk(verbs: Verbs) -> None:
     parser.add_argument("--num-actors", type=_count, default=1, metavar="N", help=text)
     text = "requests under way at once (default: twice the largest of engine.buckets, by device)"
     parser.add_argument("--in-flight", type=_count, default=0, metavar="N", help=text)
-    slices = "engine", "model", "features", "creatives", "enhancement", "image_cache", "logging"
-    add_flags(parser, slices)
+    slices = "engine", "model", "features", "creatives", "verification", "enhancement"
+    add_flags(parser, (*slices, "image_cache", "logging"))
 
 
 def _bulk(configuration: Configuration, arguments: argparse.Namespace) -> int:
@@ -136,6 +137,23 @@ def _report(configuration: Configuration, arguments: argparse.Namespace) -> int:
     from server.commands.report import report
 
     return report(configuration, arguments.experiment, arguments.html, arguments.json)
+
+
+def _add_dataset(verbs: Verbs) -> None:
+    text = "turn what shoppers did in experiments into a training set"
+    parser = _add_verb(verbs, "dataset", text, _dataset)
+    parser.usage = "python -m server dataset OUT [options] [--SLICE.NAME VALUE ...]"
+    text = "the parquet file to write; creatives.parquet goes beside it"
+    parser.add_argument("out", type=Path, metavar="OUT", help=text)
+    text = "of the products, as `ingest` takes it; unset: the embedded one"
+    parser.add_argument("--catalogue", type=Path, metavar="FILE", help=text)
+    add_flags(parser, ("experiments", "features", "model", "enhancement"))
+
+
+def _dataset(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    from server.commands.dataset import dataset
+
+    return dataset(configuration, arguments.catalogue, arguments.out)
 
 
 def _add_models(verbs: Verbs) -> None:

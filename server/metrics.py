@@ -192,6 +192,26 @@ class Metrics:
         self._assignments = counter(
             "assignments_total", "Requests that an experiment took in.", "experiment", "arm"
         )
+        self._shown = counter(
+            "experiment_images_total",
+            "Images answered for an experiment.",
+            "experiment",
+            "arm",
+            "degradation",
+        )
+        self._unshown = counter(
+            "experiment_refusals_total",
+            "Requests of an experiment that got no image.",
+            "experiment",
+            "arm",
+        )
+        self._shown_s = histogram(
+            "experiment_seconds",
+            "From a request of an experiment to its answer.",
+            _REQUEST_S,
+            "experiment",
+            "arm",
+        )
         self._events = counter(
             "events_total", "Sound events that came in.", "kind", "experiment", "arm"
         )
@@ -306,6 +326,15 @@ class Metrics:
 
     def assigned(self, experiment: str, arm: str) -> None:
         self._assignments(experiment, arm).inc()
+
+    def showed(
+        self, experiment: str, arm: str, degradation: str, num_images: int, seconds: float
+    ) -> None:
+        self._shown(experiment, arm, degradation).inc(num_images)
+        self._shown_s(experiment, arm).observe(seconds)
+
+    def showed_nothing(self, experiment: str, arm: str) -> None:
+        self._unshown(experiment, arm).inc()
 
     def recorded(self, kind: str, experiment: str, arm: str, count: int) -> None:
         self._events(kind, experiment, arm).inc(count)

@@ -30,7 +30,9 @@ from server.errors import (
     DeadlineExceeded,
     EtalageError,
     InvalidRequest,
+    ModelNotFound,
     Overloaded,
+    SamplingFailed,
     Unavailable,
     Violation,
 )
@@ -42,7 +44,7 @@ from server.image_cache.stored import is_worth_keeping
 from server.nearest import NearestTaste
 from server.news import Listener
 from server.personalization import Taste, decide
-from server.products import CutoutShelf, PreparedProduct, ProductShelf
+from server.products import CutoutShelf, InlineUnusable, PreparedProduct, ProductShelf
 from server.revision import Revision
 from server.rows import Defaults, find_deadline_s, may_degrade, point
 from server.rulebook import Rulebook
@@ -76,7 +78,7 @@ class Models(Protocol):
 class Trials(Protocol):
     """What the pipeline asks of experiments/trials.py."""
 
-    def assign(self, request: ImageRequest, default_strength: float) -> Assignment: ...
+    async def assign(self, request: ImageRequest, default_strength: float) -> Assignment: ...
 
     def settle(self, assignment: Assignment, shopper: Shopper | None) -> Assignment: ...
 
@@ -158,20 +160,20 @@ class Pipeline:
         strength = self._defaults.strength
         if self._trials is None or request.is_background:
             return Assigned(request, assign(request, strength))
-        assignment, shopper = self._trials.assign(request, strength), None
+        assignment, shopper = await self._trials.assign(request, strength), None
         if assignment.pending is not None:
             with watch.stage("read"):
                 timeout_s = self._find_timeout_s(request)
                 shopper, _ = await self._reader.read(request.user_id, (), timeout_s=timeout_s)
             assignment = self._trials.settle(assignment, shopper)
-        return Assigned(apply(request, assignment.changes), assignment, shopper)
+        return Assigned(apply(request, assignment), assignment, shopper)
 
     @contextmanager
     def _counting(self, assigned: Assigned, watch: Stopwatch) -> Iterator[None]:
         """Who is refused counts for their arm: else a slow one would look better than it is."""
         try:
             yield
-        except (DeadlineExceeded, Overloaded):
+        except (DeadlineExceeded, ModelNotFound, Overloaded, SamplingFailed, Unavailable):
             if self._trials is not None:
                 self._trials.note_refusal(assigned, watch.total_s)
             raise
@@ -287,10 +289,13 @@ class Pipeline:
                 return await self._run(shelf.prepare, features, locale, ratio)
             assert isinstance(request.product, InlineProduct)
             return await self._run(shelf.prepare_inline, request.product, locale, ratio)
+        except InlineUnusable as error:
+            violation = Violation(f"inline_product.{error.field}", str(error))
+            raise InvalidRequest(violation) from error
         except ValueError as error:
-            if features is not None:
-                raise Unavailable("its packshot can't be read", "PACKSHOT_UNAVAILABLE") from error
-            raise InvalidRequest(Violation("inline_product.packshot", str(error))) from error
+            if features is None:
+                raise
+            raise Unavailable("its packshot can't be read", "PACKSHOT_UNAVAILABLE") from error
 
     async def _deliver(self, commission: Commission, creation: Creation) -> list[Delivered]:
         """Texts set, and files made. Where no try was good enough it is the merchant's own picture,

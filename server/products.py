@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable
-from contextlib import suppress
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -18,12 +18,14 @@ from PIL import Image
 from diffusion.cutout import Cutout
 from diffusion.encoders import Encoders
 from diffusion.finding import FindMatte, cut_out
-from diffusion.image_model import ImageModel, ProductFacts
-from diffusion.pictures import as_alpha, open_mask, open_picture
+from diffusion.image_model import ImageModel, PackshotNeeded, ProductFacts
+from diffusion.pictures import PictureUnusable, as_alpha, open_mask, open_picture
 from features.packshots import cut_packshot, show_product
 from features.records import Product
 from server.core import InlineProduct
 from server.localization.titles import DEFAULT_LANGUAGE, Title, choose_title
+
+SEEN = 8  # of alpha: what is less can not be seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,14 @@ class PreparedProduct:
         return own + int(self.condition.num_bytes)
 
 
+class InlineUnusable(ValueError):
+    """What a request brought of a product can't be used: which field of it, and why."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+
+
 class CutoutShelf:
     """Cuts packshots out; callable from several threads.
 
@@ -82,8 +92,13 @@ class CutoutShelf:
         return found
 
     def open_inline(self, product: InlineProduct) -> Cutout:
-        """Raises diffusion.pictures.PictureUnusable."""
-        return cut_out(open_inline(product), self._find_matte, is_masked=bool(product.mask))
+        """Raises InlineUnusable."""
+        cut = cut_out(open_inline(product), self._find_matte, is_masked=bool(product.mask))
+        if (cut.pixels[..., 3] > SEEN).any():
+            return cut
+        if product.mask and not is_clear(product.packshot):
+            raise InlineUnusable("mask", "marks nothing of the packshot that can be seen")
+        raise InlineUnusable("packshot", "is empty: every pixel is transparent")
 
 
 class ProductShelf:
@@ -132,7 +147,7 @@ class ProductShelf:
     def prepare_inline(
         self, product: InlineProduct, locale: str, aspect_ratio: float = 1.0
     ) -> PreparedProduct:
-        """A product that the request brought along; it is not kept."""
+        """A product that the request brought along; it is not kept. Raises InlineUnusable."""
         packshot, control = None, None
         seen = np.zeros(self._encoders.width, np.float32)
         if product.packshot:
@@ -149,7 +164,8 @@ class ProductShelf:
             control,
             attributes=", ".join(facts[1:]),
         )
-        condition = self._model.prepare(told, aspect_ratio)
+        with blaming("packshot", PackshotNeeded):
+            condition = self._model.prepare(told, aspect_ratio)
         title = Title(product.title, locale)
         return PreparedProduct.of(product.title, packshot, condition, title)
 
@@ -160,18 +176,36 @@ class ProductShelf:
         return ProductFacts(packshot.pixels, title.text, product.image_embedding, told)
 
 
+@contextmanager
+def blaming(field: str, fault: type[ValueError] = PictureUnusable) -> Iterator[None]:
+    """Such a fault is that field's of an inline product. Raises InlineUnusable."""
+    try:
+        yield
+    except fault as error:
+        raise InlineUnusable(field, str(error)) from error
+
+
 def open_inline(product: InlineProduct) -> Image.Image:
-    """The packshot, with the mask as its alpha where one came along. Raises PictureUnusable."""
-    packshot = open_picture(product.packshot)
+    """The packshot, with the mask as its alpha where one came along. Raises InlineUnusable."""
+    with blaming("packshot"):
+        packshot = open_picture(product.packshot)
     if not product.mask:
         return packshot
-    return as_alpha(packshot, open_mask(product.mask, packshot.size))
+    with blaming("mask"):
+        return as_alpha(packshot, open_mask(product.mask, packshot.size))
+
+
+def is_clear(packshot: bytes) -> bool:
+    """Whether nothing can be seen on a packshot, whatever its mask. Raises PictureUnusable."""
+    image = open_picture(packshot)
+    return image.mode == "RGBA" and not (np.asarray(image.getchannel("A")) > SEEN).any()
 
 
 def open_control(data: bytes, cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A map of the packshot [H, W, 3], as large as its cut-out. Raises PictureUnusable."""
+    """A map of the packshot [H, W, 3], as large as its cut-out. Raises InlineUnusable."""
     height, width = cutout.shape[:2]
-    return np.asarray(open_picture(data).convert("RGB").resize((width, height)))
+    with blaming("control_map"):
+        return np.asarray(open_picture(data).convert("RGB").resize((width, height)))
 
 
 def name(product: Product, locale: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from diffusion.families.adapters.lora import NoRoom
+from diffusion.image_model import PackshotNeeded
 from diffusion.noise import derive_seed
 from server.commission import Commission
 from server.core import Accepted, Pixels
@@ -220,6 +221,8 @@ class Studio:
         work = partial(plan, **wishes)
         try:
             return await self._run(work) if commission.model.is_planning_slow else work()
+        except PackshotNeeded as error:
+            raise InvalidRequest(Violation("inline_product.packshot", str(error))) from error
         except ValueError as error:
             raise InvalidRequest(Violation("scene", str(error))) from error
 

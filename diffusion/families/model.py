@@ -32,7 +32,15 @@ from diffusion.families.specification import (
     Size,
 )
 from diffusion.fusion import Vector
-from diffusion.image_model import Pixels, Preset, ProductFacts, Route, ShopperFacts, Wish
+from diffusion.image_model import (
+    PackshotNeeded,
+    Pixels,
+    Preset,
+    ProductFacts,
+    Route,
+    ShopperFacts,
+    Wish,
+)
 from diffusion.samplers import Tick
 from diffusion.walks import Segment, Term, update_digest
 
@@ -253,9 +261,9 @@ class PretrainedDiffusion:
         if product.has_packshot:
             return
         if task != "create":
-            raise ValueError(f"{self.name} needs a packshot to {task} a product")
+            raise PackshotNeeded(f"{self.name} needs a packshot to {task} a product")
         if "reference" in self.specification.product.of(task):
-            raise ValueError(f"{self.name} needs a packshot: its creations refer to one")
+            raise PackshotNeeded(f"{self.name} needs a packshot: its creations refer to one")
 
     def sigmas(
         self,

@@ -33,7 +33,7 @@ from diffusion.training.corpus import Corpus, build_corpus
 from diffusion.training.distillation import STUDENT_STEPS, record_walks, train_student
 from diffusion.training.encoders import train_encoders, train_titles
 from diffusion.training.examples import ExampleSource
-from diffusion.training.generator import build_generator, train_generator
+from diffusion.training.generator import build_generator, forget_shoppers, train_generator
 from diffusion.training.judge import train_judge
 from diffusion.training.loop import Schedule
 from diffusion.training.matting import SIDE as MATTING_SIDE
@@ -65,6 +65,7 @@ class Training:
     restorers: Path
     clicks: Path
     start: Path | None
+    forget: bool
     device: torch.device
 
     def train_encoders(self) -> None:
@@ -86,6 +87,8 @@ class Training:
         schedule, batch = self.read("generator")
         if self.start:
             network = load_network(ProductTransformer, self.start / "transformer", torch.float32)
+            if self.forget:
+                forget_shoppers(network)
         else:
             network = build_generator(self.examples, **self.config["generator"].get("network", {}))
         network.to(self.device)
@@ -225,6 +228,8 @@ def main() -> None:
     parser.add_argument(
         "--start", type=Path, help="a checkpoint whose generator or restorer is trained on"
     )
+    text = "what the generator of --start knows of shoppers, so that these clicks alone teach it"
+    parser.add_argument("--forget", action="store_true", help=text)
     parser.add_argument("--device", type=torch.device, default=device, help="default: %(default)s")
     told = vars(parser.parse_args())
     stages = told.pop("stages")

@@ -42,6 +42,7 @@ class Moments:
     [m, NUM_RECENT], and the look [m, 3] (palette, setting, treatment) of what they then clicked.
 
     `axes` has for each of the three the mean embedding [choices, w] of each choice's creatives.
+    `shares` [m] sum to 1 and say how often each is drawn.
     """
 
     profile: Vectors
@@ -49,6 +50,7 @@ class Moments:
     weights: Vectors
     look: Looks
     axes: tuple[Vectors, ...]
+    shares: Vectors
 
     def __len__(self) -> int:
         return len(self.look)
@@ -88,10 +90,12 @@ def load_moments(
     known = embed_shopper(profile, recent, weights, np.zeros_like(profile))
     chosen, likeness = choose_clicks(table["clicked"], creatives, known)
     typical = likeness >= np.quantile(likeness, 1 - typical_share)
+    weight = table["weight"].to_numpy()[typical]
     looks = read_looks(creatives)
     axes = average_axes(read_vectors(creatives["embedding"], width), looks)
     look = looks[chosen][typical]
-    return Moments(profile[typical], recent[typical], weights[typical], look, axes)
+    shares = weight / weight.sum()
+    return Moments(profile[typical], recent[typical], weights[typical], look, axes, shares)
 
 
 def choose_clicks(

@@ -80,12 +80,13 @@ class ExampleSource:
         self.corpus, self.moments, self.autoencoder = corpus, moments, autoencoder
         self.knowledge = learn_corpus(corpus, autoencoder, encoders)
         self.index = torch.from_numpy(corpus.view_index)
+        self.shares = torch.from_numpy(moments.shares)
 
     def draw(self, generator: torch.Generator, count: int) -> Examples:
         """Each a training product for a shopper, in the look that this shopper clicked next."""
         trained = self.corpus.trained
         product = trained[draw(generator, len(trained), count)]
-        moment = draw(generator, len(self.moments), count)
+        moment = self._draw_moments(generator, count)
         look = torch.from_numpy(self.moments.look[moment.numpy()])
         task = self._draw_tasks(generator, count)
         artwork = draw(generator, len(ARTWORKS), count)
@@ -109,6 +110,9 @@ class ExampleSource:
         )
         self._spoil(examples, view, generator)
         return examples
+
+    def _draw_moments(self, generator: torch.Generator, count: int) -> Tensor:
+        return torch.multinomial(self.shares, count, replacement=True, generator=generator)
 
     def _embed(self, moment: Tensor, product: Tensor, generator: torch.Generator) -> Tensor:
         rows = moment.numpy()

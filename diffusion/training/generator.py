@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffusion.training.examples import PRESERVE, REPAIR, RESTYLE, ExampleSource
@@ -31,6 +31,13 @@ def build_generator(source: ExampleSource, **network: Any) -> ProductTransformer
     size = {"latent_channels": channels - 1, "latent_side": side, "embedding_width": width}
     built: ProductTransformer = ProductTransformer(**size, **network)
     return built
+
+
+def forget_shoppers(network: ProductTransformer) -> None:
+    """It still draws every look, and knows nobody any more: in place."""
+    for module in network.shopper_tokens:
+        if isinstance(module, nn.Linear):
+            module.reset_parameters()
 
 
 def train_generator(

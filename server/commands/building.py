@@ -59,6 +59,7 @@ from server.sampling.router import Router
 from server.studio import Studio
 
 NUM_WORKERS = 4  # threads for pixels: decoding packshots, composing, encoding
+NUM_REPAIRERS = 2  # threads for EnhanceImage, so that creatives never wait for a large picture
 MAX_DTYPE_ERROR = 0.05  # of a prediction, relative to float32's
 
 log = logs.logger(__name__)
@@ -104,7 +105,10 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
         safety=describe_safety(configuration.creatives),
         read_timeout_s=configuration.features.timeout_s,
     )
-    with ThreadPoolExecutor(NUM_WORKERS, "pixels", take_cores, (1,)) as workers:
+    with (
+        ThreadPoolExecutor(NUM_WORKERS, "pixels", take_cores, (1,)) as workers,
+        ThreadPoolExecutor(NUM_REPAIRERS, "repairs", take_cores, (1,)) as repairers,
+    ):
         studio = Studio(router, workers, defaults, metrics, safety)
         cache = open_cache(configuration.image_cache, workers, metrics)
         pipeline = Pipeline(
@@ -116,7 +120,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
             devices,
             reader,
             matting,
-            workers,
+            repairers,
             defaults.read_timeout_s,
             metrics,
         )

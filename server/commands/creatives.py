@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import Executor
+from pathlib import Path
 
 from server.brand_kits import BrandKit, BrandKitInvalid, load_kits
 from server.commands.start_failed import StartFailed
@@ -11,7 +12,7 @@ from server.configuration import CreativesSlice, ImageCacheSlice
 from server.image_cache.cache import ImageCache
 from server.image_cache.folder import Folder
 from server.image_cache.shelf import CacheObserver, Shelf
-from server.localization.markets import Markets, MarketsInvalid
+from server.localization.markets import FILES, Markets, MarketsInvalid
 from server.rulebook import Rulebook
 from server.safety import DeniedWords, SafetyCheck, SafetyUnusable, load_check
 
@@ -21,6 +22,7 @@ def read_rules(settings: CreativesSlice) -> Rulebook:
     fonts = settings.font_folders
     if missing := [str(folder) for folder in fonts if not folder.is_dir()]:
         raise StartFailed(f"creatives.font_folders: {', '.join(missing)}: no such folder")
+    check_markets(settings.markets)
     house = BrandKit(name="house", font_folders=fonts) if fonts else None
     try:
         markets, kits = Markets.read(settings.markets), load_kits(settings.brand_kits, fonts)
@@ -28,6 +30,17 @@ def read_rules(settings: CreativesSlice) -> Rulebook:
     except (MarketsInvalid, BrandKitInvalid, SafetyUnusable) as error:
         raise StartFailed(str(error)) from error
     return Rulebook(markets, denied, kits, house)
+
+
+def check_markets(folder: Path | None) -> None:
+    """One file of the two is enough; with neither the shipped ones would stand in unnoticed. Raises
+    StartFailed."""
+    if folder is None:
+        return
+    if not folder.is_dir():
+        raise StartFailed(f"creatives.markets: {folder}: no such folder")
+    if not any((folder / name).is_file() for name in FILES):
+        raise StartFailed(f"creatives.markets: {folder}: has neither {' nor '.join(FILES)}")
 
 
 def open_safety(settings: CreativesSlice) -> SafetyCheck | None:

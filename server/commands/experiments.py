@@ -15,8 +15,12 @@ from sqlalchemy import URL, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from diffusion.declarations import DeclarationInvalid
+from server import logs
+from server.bulk.store import StoreFailed
 from server.commands.start_failed import StartFailed
 from server.configuration import Configuration, ExperimentsSlice
+from server.core import ImageRequest
+from server.errors import Unavailable
 from server.experiments.assigner import Assigner
 from server.experiments.assignment import Assignments
 from server.experiments.bandit import ThompsonBandit
@@ -34,6 +38,9 @@ from server.metrics import Metrics
 
 if TYPE_CHECKING:
     from server.experiments.bandit_learning import BanditLearning
+
+
+_log = logs.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +67,49 @@ async def open_experiments(
     settings, home = configuration.experiments, configuration.features.home.absolute()
     try:
         programme.check_models(models)
-        keys = load_keys(settings.keys or home / "keys" / "experiments")
+        keys = load_keys(name_keys(settings, home))
         database = await asyncio.to_thread(open_events, name_database(settings, home))
     except (DeclarationInvalid, KeysUnusable) as error:
         raise StartFailed(str(error)) from error
     except (DatabaseUnusable, SQLAlchemyError, ImportError, OSError) as error:
         raise StartFailed(f"experiments.database can't be opened: {error}") from error
     log = EventLog(database, settings.max_waiting, settings.keep_s)
-    log.start()
     known = [experiment.key for experiment in programme.experiments]
-    assigner = open_assigner(settings, programme, log.sticky_buckets)
+    sticky, names = StickyMemory(log.sticky_buckets), Pseudonyms(keys.lasting).name
+
+    async def recall(request: ImageRequest) -> None:
+        await sticky.recall(names(request.user_id, request.session_id))
+
+    assigner = open_assigner(settings, programme, sticky)
     bandit = ThompsonBandit(programme.experiments)
-    assignments = Assignments(programme, assigner, Pseudonyms(keys.lasting).name, bandit=bandit)
-    trials = Trials(assignments, keys, log, metrics)
+    assignments = Assignments(programme, assigner, names, bandit=bandit)
+    is_sticky = bool(programme.experiments) and not settings.openfeature_provider
+    trials = Trials(assignments, keys, log, metrics, recall=recall if is_sticky else None)
     recorder = Recorder(log, keys, known, metrics, settings.window_s)
-    reporter = partial(make_report, database, name_export(home))
+    laboratory = Laboratory(programme, recorder, partial(make_report, database, name_export(home)))
     learning = open_learning(bandit, programme, database)
     watcher = Watcher(database, programme.experiments, metrics, settings.watch_s)
+    log.start()
     watcher.start()
     if learning is not None:
         learning.start()
     try:
-        yield Experimenting(trials, Laboratory(programme, recorder, reporter))
+        yield Experimenting(trials, laboratory)
     finally:
         if learning is not None:
             await learning.close()
         await watcher.close()
         await trials.close()
+        await laboratory.close()
         await log.close()
 
 
 def name_database(settings: ExperimentsSlice, home: Path) -> str | URL:
     return settings.database or URL.create("sqlite", database=str(home / "events.db"))
+
+
+def name_keys(settings: ExperimentsSlice, home: Path) -> Path:
+    return settings.keys or home / "keys" / "experiments"
 
 
 def name_export(home: Path) -> Path:
@@ -111,7 +129,7 @@ def open_assigner(
         return Nobody()
     from server.experiments.growthbook_assigner import GrowthBookAssigner
 
-    return GrowthBookAssigner(programme.experiments, StickyMemory(sticky))
+    return GrowthBookAssigner(programme.experiments, sticky)
 
 
 def open_learning(
@@ -137,7 +155,7 @@ class Nobody:
 def make_report(
     database: Engine, folder: Path, experiment: Experiment, is_drawn: bool
 ) -> tuple[str, str]:
-    """As of now; takes seconds."""
+    """As of now; takes seconds. Raises Unavailable."""
     import time
 
     from server.experiments.analysis.page import render
@@ -145,7 +163,11 @@ def make_report(
     from server.experiments.analysis.study import analyze
     from server.experiments.event_log.export import export
 
-    export(database, folder)
+    try:
+        export(database, folder)
+    except (SQLAlchemyError, StoreFailed) as error:
+        _log.error("events can't be exported", exc_info=error)
+        raise Unavailable("events can't be read now", "EVENTS_UNAVAILABLE") from error
     report = analyze(folder, experiment, time.time())
     return tell(report), render(report) if is_drawn else ""
 

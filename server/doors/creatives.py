@@ -75,17 +75,18 @@ def price_from_proto(price: layouts_pb2.Price) -> Price:
     return Price(price.currency_code, price.units, price.nanos)
 
 
-def layout_from_proto(layout: layouts_pb2.Layout) -> Layout:
+def layout_from_proto(layout: layouts_pb2.Layout, locale: str) -> Layout:
+    """Texts that name no language are in that of the `locale`."""
     return Layout(
         layout.width,
         layout.height,
         box_from_proto(layout.safe_area),
-        tuple(map(element_from_proto, layout.elements)),
+        tuple(element_from_proto(element, locale) for element in layout.elements),
         layout.is_mirrored,
     )
 
 
-def element_from_proto(element: layouts_pb2.Layout.Element) -> Element:
+def element_from_proto(element: layouts_pb2.Layout.Element, locale: str) -> Element:
     kind = Kind(_word(layouts_pb2.Layout.Kind.Name(element.kind)))
     told, style = element.style, None
     if element.HasField("style"):
@@ -95,7 +96,7 @@ def element_from_proto(element: layouts_pb2.Layout.Element) -> Element:
             told.colour,
             told.background,
             told.is_right_to_left,
-            told.language,
+            told.language or locale,
         )
     return Element(kind, box_from_proto(element.box), element.text, style)
 

@@ -13,6 +13,7 @@ from etalage.v1 import images_pb2
 from server import logs
 from server.core import OutputSpec
 from server.doors import wire
+from server.doors.creatives import MASK_SOURCES
 from server.doors.fields import check_enum, check_number, check_text
 from server.doors.messages import duration_to_proto, image_to_proto, output_from_proto
 from server.doors.validation import MAX_ID, MAX_REQUEST_ID
@@ -150,6 +151,7 @@ def enhancement_to_proto(result: EnhanceResult) -> pb.EnhanceImageResponse:
         ],
         warnings=result.warnings,
         request_id=result.request_id,
+        mask_source=MASK_SOURCES[result.mask_source] if result.mask_source else None,
     )
     if result.image is not None:
         message.image.CopyFrom(image_to_proto(result.image))

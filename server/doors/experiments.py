@@ -130,7 +130,8 @@ def event_from_proto(event: pb.Event) -> ReportedEvent:
         event_id=event.event_id,
         kind=_KINDS.get(event.kind),
         token=event.exposure_token,
-        time_s=event.time.ToNanoseconds() / 1e9 if event.HasField("time") else None,
+        # Not by its own methods, which raise for a time that no clock has.
+        time_s=event.time.seconds + event.time.nanos / 1e9 if event.HasField("time") else None,
         value=event.value if event.HasField("value") else None,
     )
 

@@ -67,6 +67,12 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             return None
         if not method.startswith(self._prefix):
             return handler
+        if handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._guard_stream(method, handler.stream_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
                 self._guard_stream(method, handler.unary_stream),
@@ -91,9 +97,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _guard_stream(self, method: str, answer: Any) -> Any:
         # It writes by itself rather than yield: a call cancelled while a message waits for a slow
         # reader closes the generator below at once, not when the garbage collector finds it.
-        async def guarded(request: bytes, context: Context) -> None:
+        async def guarded(asked: bytes | AsyncIterator[bytes], context: Context) -> None:
             async with self._attend(method, context) as call:
-                async with aclosing(answer(request, context)) as messages:
+                async with aclosing(answer(asked, context)) as messages:
                     async for message in messages:
                         call.note(message)
                         await context.write(message)

@@ -94,12 +94,15 @@ def request_from_proto(
 ) -> ImageRequest:
     """`deadline_s` is on the monotonic clock."""
     override, is_forced = request.experiment, request.HasField("experiment")
+    locale, layout = request.locale or "en", None
+    if request.HasField("layout"):
+        layout = layout_from_proto(request.layout, locale)
     return ImageRequest(
         product=_product(request),
         user_id=request.user_id,
         request_id=request.request_id,
         mode=_MODES.get(request.mode, Mode.PRESERVE),
-        locale=request.locale or "en",
+        locale=locale,
         num_images=_optional(request, "num_images", 1),
         seed=_optional(request, "seed"),
         steps=_optional(request, "steps"),
@@ -120,7 +123,7 @@ def request_from_proto(
         localization=localization_from_proto(request.localization),
         caption=caption_from_proto(request.caption),
         placement=PLACEMENTS.get(request.placement),
-        layout=layout_from_proto(request.layout) if request.HasField("layout") else None,
+        layout=layout,
         brand_kit=request.brand_kit,
         max_tries=_optional(request, "max_tries"),
         is_explained=request.explain,

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from server.core import Pixels
-from server.enhancement.nouns import Mask, Measure, Plane
+from server.enhancement.nouns import Mask, Measure, Picture, Plane
 
 MAX_SIDE = 2048  # of the part in the middle that is measured
 MIN_EDGES = 50  # pixels on edges, fewer tell nothing
@@ -25,12 +25,19 @@ CALMEST = 30  # percentile of the blocks by which noise is told
 CALM_BIAS = 0.915  # what that percentile reads of Gaussian noise of 1
 
 
+def show_middle(picture: Picture) -> Pixels:
+    """As a shop shows it, at its own scale; only the middle where the picture is huge."""
+    height, width = (min(length, MAX_SIDE) for length in picture.size)
+    top, left = (picture.size[0] - height) // 2, (picture.size[1] - width) // 2
+    middle = np.s_[top : top + height, left : left + width]
+    return Picture(
+        picture.rgb[middle], None if picture.alpha is None else picture.alpha[middle]
+    ).shown()
+
+
 def to_luma(rgb: Pixels) -> Plane:
-    """[H, W, 3] → [H, W] in codes, of the middle where the picture is huge."""
-    height, width = (min(length, MAX_SIDE) for length in rgb.shape[:2])
-    top, left = (rgb.shape[0] - height) // 2, (rgb.shape[1] - width) // 2
-    middle = rgb[top : top + height, left : left + width]
-    return middle.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    """[H, W, 3] → [H, W] in codes."""
+    return rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def slope(luma: Plane) -> Plane:

@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
 
-import numpy as np
-
-from diffusion.composition import Pixels
-from diffusion.cutout import MaskSource, Matte
+from diffusion.cutout import Cutout, MaskSource, Matte
 from diffusion.finding import FindMatte, find_product
 from diffusion.matting import MattingModel
-from diffusion.pictures import MAX_PIXELS, PictureUnusable, open_mask, open_picture
-from features.packshots import PackshotUnusable, open_merchants_picture, read_packshot
+from features.packshots import PackshotUnusable, read_packshot
 from features.records import Products, Shopper
-from server.core import ImageFormat, ModelCard, OutputSpec
 from server.enhancement import repairs
-from server.enhancement.diagnosis import diagnose
+from server.enhancement.bench import Bench
+from server.enhancement.cutting import loses_product
+from server.enhancement.diagnosis import diagnose_in_parts
 from server.enhancement.framing import has_plain_ground
+from server.enhancement.job import Job, encode_result, is_same, report
 from server.enhancement.nouns import (
+    Defect,
     Diagnosis,
     EnhanceRequest,
     EnhanceResult,
-    Finding,
     Mask,
+    Measure,
     Picture,
     Repair,
 )
+from server.enhancement.opening import open_source
 from server.enhancement.overlay import find_overlay
 from server.enhancement.planning import ORDER, is_wanted, is_worse
 from server.enhancement.restoring import Restoring, TooLarge, card_of
-from server.errors import DeadlineExceeded, InvalidRequest, Unavailable, Violation
-from server.imaging.encode import encode
+from server.errors import Unavailable
 from server.stopwatch import Stopwatch
-
-T = TypeVar("T")
 
 MAX_UNCERTAINTY = 0.35
 """Share of a matte's product that may be undecided: the other way is to leave the picture alone."""
+
+WITHOUT_MODEL = {
+    Repair.RESTORE: "restore: not done",
+    Repair.INPAINT: "inpaint: continued from around it without the model",
+    Repair.UPSCALE: "upscale: interpolated without the model",
+}
 
 
 class Reader(Protocol):
@@ -55,21 +58,6 @@ class Reader(Protocol):
 class DiagnosisObserver(Protocol):
     def repaired(self, defects: Sequence[str], repairs: Sequence[str]) -> None:
         """What was found in a picture, and what was done."""
-
-
-@dataclass(slots=True)
-class Job:
-    """A picture on its way; `matte` is where a model saw the product, if one was asked."""
-
-    request: EnhanceRequest
-    picture: Picture
-    mask: Mask | None
-    diagnosis: Diagnosis
-    matte: Matte | None
-    done: list[Repair] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    model: ModelCard | None = None
-    uncertainty: float | None = None
 
 
 class Enhancer:
@@ -93,15 +81,17 @@ class Enhancer:
 
         Raises server.errors.EtalageError, features.records.ProductUnknown or FeaturesUnavailable.
         """
-        watch = Stopwatch()
+        watch, bench = Stopwatch(), Bench(self._workers, request.deadline_s)
         with watch.stage("read"):
-            packshot = await self._read(request)
+            packshot = await self._read(request, bench)
         with watch.stage("open"):
-            picture, mask = await self._run(open_source, request, packshot)
+            picture, mask = await bench.run(open_source, request, packshot)
         with watch.stage("diagnose"):
-            diagnosis, matte = await self._run(self._look, picture)
-        job = Job(request, picture, mask, diagnosis, matte)
+            diagnosis, matte = await self._look(picture, bench)
+        job = Job(request, bench, picture, mask, diagnosis, matte)
         if matte is not None:
+            is_sure = matte.is_sure(MAX_UNCERTAINTY)
+            job.mask_source = MaskSource.MATTING if is_sure else MaskSource.WHOLE_PICTURE
             job.uncertainty = matte.uncertainty
         if mask is not None and not mask.any():
             job.warnings.append("defect_mask: marks nothing")
@@ -111,13 +101,13 @@ class Enhancer:
         result = report(job, diagnosis)
         if not request.is_diagnosed_only:
             with watch.stage("encode"):
-                result = await self._run(encode_result, result, picture, job)
+                result = await bench.run(encode_result, result, picture, job)
         if self._observer is not None:
             found = [each.defect.value for each in result.findings if each.is_found]
             self._observer.repaired(found, [each.value for each in result.repairs])
         return replace(result, timings_s=watch.timings_s)
 
-    async def _read(self, request: EnhanceRequest) -> bytes:
+    async def _read(self, request: EnhanceRequest, bench: Bench) -> bytes:
         if isinstance(request.source, bytes):
             return request.source
         timeout_s = self._read_timeout_s
@@ -128,7 +118,7 @@ class Enhancer:
         if isinstance(found, Exception):
             raise found
         try:
-            return await self._run(read_packshot, found.packshot)
+            return await bench.run(read_packshot, found.packshot)
         except PackshotUnusable as error:
             raise Unavailable("its packshot can't be read", "PACKSHOT_UNAVAILABLE") from error
 
@@ -136,15 +126,12 @@ class Enhancer:
         """Does one repair where it is wanted, and undoes it where it did harm."""
         if not is_wanted(repair, job.request, job.diagnosis):
             return
-        deadline_s = job.request.deadline_s
-        if deadline_s is not None and time.monotonic() >= deadline_s:
-            raise DeadlineExceeded("the deadline passed while the picture was repaired")
         with watch.stage(repair.value):
             better = await self._repair(repair, job)
-        if better is None or is_same(better, job.picture):
-            return
+            if better is None or await job.bench.run(is_same, better, job.picture):
+                return
         with watch.stage("diagnose"):
-            diagnosis, matte = await self._run(self._look, better)
+            diagnosis, matte = await self._look(better, job.bench)
         if is_worse(repair, job.diagnosis, diagnosis):
             job.warnings.append(f"{repair.value}: undone, since the picture was worse after it")
             return
@@ -153,37 +140,38 @@ class Enhancer:
 
     async def _repair(self, repair: Repair, job: Job) -> Picture | None:
         """The picture after one repair, None where nothing could be done."""
-        picture = job.picture
+        picture, run = job.picture, job.bench.run
         match repair:
             case Repair.EXPOSURE:
-                return await self._run(repairs.correct_exposure, picture)
+                return await run(repairs.correct_exposure, picture)
             case Repair.COLOUR:
-                return await self._run(repairs.correct_cast, picture)
+                return await run(repairs.correct_cast, picture)
             case Repair.RESTORE:
-                return await self._restore(job, picture)
+                return await self._restore(repair, job, picture)
             case Repair.INPAINT:
                 return await self._inpaint(job)
             case Repair.WHITE_BACKGROUND:
-                rgba = await self._run(self._cut_out, job)
-                return None if rgba is None else repairs.put_on_white(rgba)
+                return await self._put_on_white(job)
             case Repair.RECENTRE:
                 return await self._recentre(job)
             case Repair.UPSCALE:
-                larger = await self._run(repairs.enlarge, picture, job.request.upscale_factor)
-                return await self._restore(job, larger) or larger
+                larger = await run(repairs.enlarge, picture, job.request.upscale_factor)
+                return await self._restore(repair, job, larger) or larger
 
     async def _restore(
-        self, job: Job, picture: Picture, mask: Mask | None = None
+        self, repair: Repair, job: Job, picture: Picture, mask: Mask | None = None
     ) -> Picture | None:
+        """By the model; where it takes no part that is said with what is done without it."""
+        without = WITHOUT_MODEL[repair]
         if self._restoring is None:
-            job.warnings.append("restore: not done, this server has no restorer")
+            job.warnings.append(f"{without}, this server has no restorer")
             return None
         request = job.request
-        colour = await self._run(repairs.fill_hidden, picture)
+        colour = await job.bench.run(repairs.fill_hidden, picture)
         try:
             rgb = await self._restoring.restore(colour, mask, request.steps, request.deadline_s)
         except TooLarge:
-            job.warnings.append("restore: not done, the picture is too large for it")
+            job.warnings.append(f"{without}, the picture is too large for the model")
             return None
         job.model = card_of(await self._restoring.open())
         return Picture(rgb, picture.alpha)
@@ -191,35 +179,50 @@ class Enhancer:
     async def _inpaint(self, job: Job) -> Picture | None:
         """What is marked, or was found, is continued from around it; the model paints it anew where
         that is more than a plain background."""
-        picture, mask = job.picture, job.mask
+        picture, mask, run = job.picture, job.mask, job.bench.run
         if mask is None:
-            mask = await self._run(find_overlay, picture)
+            mask = await run(find_overlay, picture)
         if mask is None:
             return None
-        filled = await self._run(repairs.fill_marked, picture, mask)
-        rest = await self._run(repairs.find_unfinished, filled, mask)
-        painted = await self._restore(job, filled, rest) if rest.any() else None
+        filled = await run(repairs.fill_marked, picture, mask)
+        rest = await run(repairs.find_unfinished, filled, mask)
+        if not rest.any():
+            return filled
+        painted = await self._restore(Repair.INPAINT, job, filled, rest)
         return filled if painted is None else Picture(painted.rgb, filled.alpha)
 
+    async def _put_on_white(self, job: Job) -> Picture | None:
+        found = await self._cut_out(job)
+        if found is None:
+            return None
+        rgba, run = found.pixels, job.bench.run
+        is_seen = found.source is MaskSource.MATTING
+        if is_seen and await run(loses_product, job.picture.rgb, rgba[..., 3]):
+            job.warnings.append(
+                "white_background: undone, since a part of the product went with its background"
+            )
+            return None
+        return await run(repairs.put_on_white, rgba)
+
     async def _recentre(self, job: Job) -> Picture | None:
-        is_plain = await self._run(has_plain_ground, job.picture)
-        rgba = await self._run(self._cut_out, job) if is_plain else None
-        if rgba is None:
+        is_plain = await job.bench.run(has_plain_ground, job.picture)
+        found = await self._cut_out(job) if is_plain else None
+        if found is None:
             job.warnings.append(
                 "recentre: not done, nothing is known of what lies beside the frame"
             )
             return None
-        return await self._run(repairs.recentre, job.picture, rgba[..., 3])
+        return await job.bench.run(repairs.recentre, job.picture, found.pixels[..., 3])
 
-    def _cut_out(self, job: Job) -> Pixels | None:
+    async def _cut_out(self, job: Job) -> Cutout | None:
         picture, find_matte = job.picture, self._choose_finder(job)
-        found = find_product(picture.rgb, picture.alpha, find_matte, MAX_UNCERTAINTY)
+        find = partial(find_product, picture.rgb, picture.alpha, find_matte, MAX_UNCERTAINTY)
+        found = await job.bench.run(find)
+        job.note_source(found)
         if found.source is MaskSource.WHOLE_PICTURE:
             job.warnings.append("the product could not be told from its background")
             return None
-        if found.source is not MaskSource.ALPHA:
-            job.uncertainty = found.uncertainty
-        return found.pixels
+        return found
 
     def _choose_finder(self, job: Job) -> FindMatte | None:
         """Who is asked where the product is: nobody twice."""
@@ -227,78 +230,12 @@ class Enhancer:
             return lambda rgb: matte
         return None if self._matting is None else self._matting.find_alpha
 
-    def _look(self, picture: Picture) -> tuple[Diagnosis, Matte | None]:
-        if self._matting is None or has_plain_ground(picture):
-            return diagnose(picture), None
-        matte = self._matting.find_alpha(picture.rgb)
-        alpha = matte.alpha if matte.is_sure(MAX_UNCERTAINTY) else None
-        return diagnose(picture, alpha), matte
-
-    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
-        """Pixel work, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._workers, work, *arguments)
-
-
-def open_source(request: EnhanceRequest, data: bytes) -> tuple[Picture, Mask | None]:
-    """Raises InvalidRequest, or Unavailable where a product's own packshot is no picture."""
-    try:
-        is_own = isinstance(request.source, bytes)
-        image = open_picture(data) if is_own else open_merchants_picture(data)
-    except PictureUnusable as error:
-        raise InvalidRequest(Violation("image", str(error))) from error
-    except PackshotUnusable as error:
-        raise Unavailable("its packshot can't be read", "PACKSHOT_UNAVAILABLE") from error
-    if Repair.UPSCALE in request.repairs:
-        check_growth(image.width * image.height, request.upscale_factor)
-    mask = None
-    if request.defect_mask:
-        try:
-            mask = np.asarray(open_mask(request.defect_mask, image.size)) > 127
-        except PictureUnusable as error:
-            raise InvalidRequest(Violation("defect_mask", str(error))) from error
-    alpha = np.asarray(image.getchannel("A")) if image.mode == "RGBA" else None
-    return Picture(np.asarray(image.convert("RGB")), alpha), mask
-
-
-def check_growth(num_pixels: int, factor: int) -> None:
-    """Raises InvalidRequest."""
-    if num_pixels * factor**2 > MAX_PIXELS:
-        most = MAX_PIXELS // 1_000_000
-        text = f"is {factor}, which makes the picture larger than {most} megapixels"
-        raise InvalidRequest(Violation("upscale_factor", text))
-
-
-def is_same(one: Picture, other: Picture) -> bool:
-    return np.array_equal(one.pixels(), other.pixels())
-
-
-def report(job: Job, before: Diagnosis) -> EnhanceResult:
-    is_only_told = job.request.is_diagnosed_only
-    return EnhanceResult(
-        image=None,
-        findings=tuple(
-            Finding(
-                defect,
-                measure.score,
-                None if is_only_told else job.diagnosis[defect].score,
-                measure.is_found,
-                measure.words,
-            )
-            for defect, measure in before.items()
-        ),
-        repairs=tuple(job.done),
-        model=job.model,
-        mask_uncertainty=job.uncertainty,
-        warnings=tuple(dict.fromkeys(job.warnings)),
-        request_id=job.request.request_id,
-    )
-
-
-def encode_result(result: EnhanceResult, before: Picture, job: Job) -> EnhanceResult:
-    """With the picture, and where it changed, as files."""
-    output, picture = job.request.output, job.picture
-    pixels = picture.shown() if output.format is ImageFormat.JPEG else picture.pixels()
-    difference = None
-    if job.done and (moved := repairs.draw_difference(before, picture)) is not None:
-        difference = encode(moved, OutputSpec())
-    return replace(result, image=encode(pixels, output), difference=difference)
+    async def _look(self, picture: Picture, bench: Bench) -> tuple[Diagnosis, Matte | None]:
+        matte = alpha = None
+        if self._matting is not None and not await bench.run(has_plain_ground, picture):
+            matte = await bench.run(self._matting.find_alpha, picture.rgb)
+            alpha = matte.alpha if matte.is_sure(MAX_UNCERTAINTY) else None
+        parts, diagnosis = diagnose_in_parts(picture, alpha), dict[Defect, Measure]()
+        while (part := await bench.run(next, parts, None)) is not None:
+            diagnosis |= part
+        return diagnosis, matte

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from diffusion.composition import as_share, find_box
@@ -39,13 +40,13 @@ def look_at_framing(picture: Picture, alpha: Plane | None = None) -> Framing:
     """`alpha` [H, W] is where a matting model sees the product, where that was asked."""
     if picture.is_cut_out:
         assert picture.alpha is not None
-        return Framing(_shrink_plane(as_share(picture.alpha)), 0.0, True)
+        return Framing(shrink_plane(as_share(picture.alpha)), 0.0, True)
     small = shrink(picture.rgb)
     solid = tell_from_ground(small)
     if solid is not None and not is_ground(solid):
         return Framing(solid.astype(np.float32), 0.0, True)
     is_plain = border_colour(small) is not None
-    found = None if alpha is None else _shrink_plane(alpha)
+    found = None if alpha is None else shrink_plane(alpha)
     return Framing(found, 0.0 if is_plain else measure_clutter(small, found), is_plain)
 
 
@@ -56,14 +57,19 @@ def has_plain_ground(picture: Picture) -> bool:
 
 def tell_from_ground(small: Pixels) -> Mask | None:
     """What stands out from a background of one colour, of which most of the border is enough."""
+    if (colour := find_ground(small)) is None:
+        return None
+    outside = flood_from_border(np.abs(small.astype(np.int16) - colour).max(axis=-1) <= TOLERANCE)
+    return None if outside.mean() > 0.995 else ~outside
+
+
+def find_ground(small: Pixels) -> NDArray[np.float64] | None:
+    """The colour [3] that most of the border has, if any."""
     edges = (small[0], small[-1], small[:, 0], small[:, -1])
     border = np.concatenate(edges).astype(np.int16)
     colour = np.median(border, axis=0)
     is_like = np.abs(border - colour).max(axis=-1) <= TOLERANCE
-    if is_like.mean() < PLAIN_SHARE:
-        return None
-    outside = flood_from_border(np.abs(small.astype(np.int16) - colour).max(axis=-1) <= TOLERANCE)
-    return None if outside.mean() > 0.995 else ~outside
+    return colour if is_like.mean() >= PLAIN_SHARE else None
 
 
 def is_ground(solid: Mask) -> bool:
@@ -140,7 +146,7 @@ def shrink(rgb: Pixels) -> Pixels:
     return np.asarray(image.filter(ImageFilter.MedianFilter(3)))  # against what noise is left
 
 
-def _shrink_plane(plane: Plane) -> Plane:
+def shrink_plane(plane: Plane) -> Plane:
     image = Image.fromarray(plane.astype(np.float32))
     image.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(image)

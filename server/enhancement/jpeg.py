@@ -7,11 +7,15 @@ have about as many along all of them. The step tells the quality.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from server.enhancement.nouns import Measure, Plane
 
+MAX_CELLS = 4096  # in which blocks are looked for: as many as a picture of 512 x 512 has
 MAX_BLOCKS = 400  # of those with something in them, for each of the grids
 MIN_BLOCKS, MIN_WHOLE = 8, 40
 CONTRAST = 30.0  # codes between the darkest and the lightest of a block
@@ -47,6 +51,8 @@ QUALITIES = (
 )
 
 Blocks = NDArray[np.float32]
+Cells = NDArray[np.int64]
+Array = NDArray[Any]
 
 _N = np.arange(8)
 _COSINES = np.sqrt(2 / 8) * np.cos(np.pi * (2 * _N[None] + 1) * _N[:, None] / 16)
@@ -71,27 +77,38 @@ def measure_jpeg(luma: Plane) -> Measure:
     clean = Measure(0.0, False, "no grid of a JPEG")
     if min(luma.shape) < 32:
         return clean
+    cells = find_cells(luma)
     grids = [(top, left) for top in range(8) for left in range(8)]
-    shares = np.array([_count_zeros(cut_blocks(luma, *grid)) for grid in grids])
+    shares = np.array([_count_zeros(cut_blocks(luma, cells, *grid)) for grid in grids])
     best = int(shares.argmax())
     ahead = float(shares[best] - np.delete(shares, best).max())
     if not ahead >= GRID_FOUND:  # nor where there is nothing to count
         return clean
-    quality = estimate_quality(transform(prefer_whole(cut_blocks(luma, *grids[best]))))
+    quality = estimate_quality(transform(prefer_whole(cut_blocks(luma, cells, *grids[best]))))
     words = f"a JPEG of quality {quality}" if quality > 3 else "a JPEG of the lowest quality"
     score = float(np.clip((100 - quality) / 95, 0, 1))
     return Measure(score, quality <= QUALITY_FOUND, words)
 
 
-def cut_blocks(luma: Plane, top: int, left: int) -> Blocks:
+def find_cells(luma: Plane) -> Cells:
+    """Upper left corners [n, 2] of cells of 8 x 8, evenly over all in or beside which there is
+    something, along any grid."""
+    height, width = luma.shape
+    around = np.pad(luma, ((0, 8 + -height % 8), (0, 8 + -width % 8)), "edge")
+    cells = around.reshape(len(around) // 8, 8, -1, 8)
+    low, high = cells.min((1, 3)), cells.max((1, 3))
+    nearby = (np.s_[:-1, :-1], np.s_[1:, :-1], np.s_[:-1, 1:], np.s_[1:, 1:])
+    contrast = np.max([high[s] for s in nearby], axis=0) - np.min([low[s] for s in nearby], axis=0)
+    return _thin(8 * np.argwhere(contrast > CONTRAST), MAX_CELLS)
+
+
+def cut_blocks(luma: Plane, cells: Cells, top: int, left: int) -> Blocks:
     """Those with something in them along one grid [n, 8, 8]."""
-    height, width = (luma.shape[0] - top) // 8, (luma.shape[1] - left) // 8
-    part = luma[top : top + 8 * height, left : left + 8 * width]
-    blocks = part.reshape(height, 8, width, 8).transpose(0, 2, 1, 3).reshape(-1, 8, 8)
+    corners = cells + (top, left)
+    rows, columns = corners[(corners + 8 <= luma.shape).all(axis=1)].T
+    blocks = sliding_window_view(luma, (8, 8))[rows, columns]
     blocks = blocks[np.ptp(blocks, axis=(1, 2)) > CONTRAST]
-    if len(blocks) > MAX_BLOCKS:
-        blocks = blocks[np.linspace(0, len(blocks) - 1, MAX_BLOCKS).astype(int)]
-    return np.asarray(blocks, np.float32)
+    return np.asarray(_thin(blocks, MAX_BLOCKS), np.float32)
 
 
 def prefer_whole(blocks: Blocks) -> Blocks:
@@ -120,6 +137,13 @@ def estimate_quality(coefficients: Blocks) -> int:
         keeps.append(float(np.cos(2 * np.pi * low / steps)[told].mean()) if is_likely else -1.0)
     enough = max(0.8 * max(keeps), SURE)
     return next((q for q, k in zip(QUALITIES, keeps, strict=True) if k >= enough), QUALITIES[-1])
+
+
+def _thin(items: Array, count: int) -> Array:
+    """So many of them at most, evenly over all."""
+    if len(items) <= count:
+        return items
+    return np.asarray(items[np.linspace(0, len(items) - 1, count).astype(int)])
 
 
 def _count_zeros(blocks: Blocks) -> float:

@@ -6,6 +6,7 @@ light the lightest is, how dark the darkest, and whether what should be white is
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,7 @@ AS_WHITE = 250  # codes of the lightest channel of a border that is as light as 
 LIGHTER = 6  # codes by which a product may be lighter than a tinted white
 GREY, GREY_SHARE = 0.035, 0.01  # the saturation that greys have at most; of a product's pixels
 COPY_SIDE = 256  # pixels
+MAX_SEEN = 1_048_576  # pixels that percentiles are of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,10 @@ class Light:
 
 
 def measure_light(picture: Picture) -> Light:
-    seen = picture.rgb.reshape(-1, 3)
+    seen = thin(picture.rgb).reshape(-1, 3)
     product, border = seen, None
     if picture.is_cut_out and picture.alpha is not None:
-        seen = product = _or_all(seen, (picture.alpha > 250).ravel())
+        seen = product = _or_all(seen, (thin(picture.alpha) > 250).ravel())
     elif (border := border_colour(picture.rgb)) is not None:
         is_product = np.abs(seen.astype(np.int16) - border).max(axis=1) > 24
         product = _or_all(seen, is_product)
@@ -81,6 +83,13 @@ def measure_light(picture: Picture) -> Light:
         has_surroundings=not picture.is_cut_out,
         tint=None if border is None else find_tint(border.astype(np.float64), picture.rgb),
     )
+
+
+def thin(pixels: Pixels) -> Pixels:
+    """Pixels of [H, W, ...] at even distances where there are more than MAX_SEEN: light
+    and grain are those of all."""
+    step = math.ceil(math.sqrt(pixels.shape[0] * pixels.shape[1] / MAX_SEEN))
+    return pixels[::step, ::step]
 
 
 def _or_all(pixels: Pixels, chosen: Mask) -> Pixels:

@@ -9,6 +9,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from diffusion.cutout import MaskSource
 from server.core import EncodedImage, ModelCard, OutputSpec, Pixels
 
 Plane = NDArray[np.float32]
@@ -83,7 +84,7 @@ class Finding:
 class EnhanceResult:
     """`image` is None where only a diagnosis was asked for, `difference` where the size changed or
     nothing was done, `model` where no model restored, `mask_uncertainty` where the picture's own
-    alpha told the product."""
+    alpha told the product, `mask_source` where nobody asked for it."""
 
     image: EncodedImage | None
     findings: tuple[Finding, ...]
@@ -94,6 +95,7 @@ class EnhanceResult:
     timings_s: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     request_id: str = ""
+    mask_source: MaskSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

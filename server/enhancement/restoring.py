@@ -16,8 +16,11 @@ import numpy as np
 from diffusion.damage_levels import Levels
 from diffusion.filling import fill_holes
 from diffusion.image_model import Preset, Route
-from diffusion.tiles import Places, cut_tiles, join_tiles
+from diffusion.pictures import MAX_PIXELS
+from diffusion.tiles import GRID, Places, cut_tiles, join_tiles
 from server.core import ModelCard, Pixels
+from server.enhancement.bench import Bench
+from server.enhancement.detail import MAX_SIDE
 from server.enhancement.nouns import Mask
 from server.sampling.router import Router
 from server.sampling.row import RowRequest
@@ -26,11 +29,12 @@ ROWS_AT_ONCE = 16
 """Tiles of one picture in a ticket: a large picture must not keep others out."""
 
 MAX_TILES = 640
-"""About 5.5 megapixels; what is larger would take longer than anybody waits."""
+"""Of one picture, in which something is to be done: about 5.5 megapixels. More would take longer
+than anybody waits."""
 
 
 class TooLarge(Exception):
-    """A picture of more than MAX_TILES."""
+    """More than MAX_TILES are to be done, or the picture has more than MAX_PIXELS."""
 
 
 class TileModel(Protocol):
@@ -82,18 +86,14 @@ class Restoring:
 
         Raises TooLarge, and what an engine raises.
         """
-        model = await self.open()
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._workers, plan_tiles, model, pixels, mask, num_steps)
-        tiles, places, routes = await work
+        model, bench = await self.open(), Bench(self._workers, deadline_s)
+        tiles, places, routes = await bench.run(plan_tiles, model, pixels, mask, num_steps)
         todo = sorted(routes)
         for start in range(0, len(todo), ROWS_AT_ONCE):
             numbers = todo[start : start + ROWS_AT_ONCE]
             chosen = [routes[number] for number in numbers]
             tiles[numbers] = await self._sample(model, chosen, deadline_s)
-        joined = await loop.run_in_executor(self._workers, join_tiles, tiles, places)
-        restored = cast(Pixels, joined)
-        return restored if mask is None else np.where(mask[..., None], restored, pixels)
+        return await bench.run(put_back, pixels, mask, tiles, places)
 
     async def close(self) -> None:
         if self._model is not None:
@@ -124,16 +124,34 @@ def plan_tiles(
 ) -> tuple[Pixels, Places, dict[int, Route]]:
     """All tiles, where they lie, and the ways of those in which something is to be done: a tile of
     one colour has nothing to restore. How damaged the picture is, is estimated once for all."""
+    tall, wide = (max(length, model.side) for length in pixels.shape[:2])
+    if tall * wide > MAX_PIXELS:
+        raise TooLarge
     known = pixels if mask is None else fill_holes(pixels, mask)
     hole = np.zeros(pixels.shape[:2], np.bool_) if mask is None else mask
     cut, places = cut_tiles(known, model.side)
-    if len(places) > MAX_TILES:
-        raise TooLarge
-    levels = model.estimate(known)
     tiles, holes = cast(Pixels, cut), cast(Mask, cut_tiles(hole, model.side)[0])
-    routes = {
-        number: model.plan(tile, unknown, num_steps, levels)
+    todo = [
+        number
         for number, (tile, unknown) in enumerate(zip(tiles, holes, strict=True))
         if (unknown.any() if mask is not None else np.ptp(tile, axis=(0, 1)).any())
+    ]
+    if len(todo) > MAX_TILES:
+        raise TooLarge
+    levels = model.estimate(crop_middle(known))
+    routes = {
+        number: model.plan(tiles[number], holes[number], num_steps, levels) for number in todo
     }
     return tiles, places, routes
+
+
+def crop_middle(pixels: Pixels) -> Pixels:
+    """Of a huge picture the middle, along the same grid of JPEG blocks."""
+    top, left = (max(0, length - MAX_SIDE) // (2 * GRID) * GRID for length in pixels.shape[:2])
+    return pixels[top : top + MAX_SIDE, left : left + MAX_SIDE]
+
+
+def put_back(pixels: Pixels, mask: Mask | None, tiles: Pixels, places: Places) -> Pixels:
+    """Tiles joined; with a mask only what is under it is theirs."""
+    restored = cast(Pixels, join_tiles(tiles, places))
+    return restored if mask is None else np.where(mask[..., None], restored, pixels)

@@ -16,6 +16,9 @@ from server.experiments.definition import Changes, Experiment, ExperimentArm, Ta
 from server.experiments.programme import Programme
 from server.localization.locales import complete, read_tag
 
+NUM_SEEDS = 256
+"""Of an arm with a diversity, for each product."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -155,11 +158,13 @@ def assign(request: ImageRequest, default_strength: float) -> Assignment:
     return _show(request.arm or Arm.PERSONALIZED, _find_asked(request, default_strength))
 
 
-def apply(request: ImageRequest, changes: Changes | None) -> ImageRequest:
+def apply(request: ImageRequest, assignment: Assignment) -> ImageRequest:
     """What an arm names, whatever the request says; all else stays as it is asked for."""
-    if changes is None:
+    if (changes := assignment.changes) is None:
         return request
-    scene = request.scene
+    scene, seed, diversity = request.scene, request.seed, request.diversity
+    if changes.diversity is not None:
+        seed, diversity = _draw_seed(request, assignment.unit), changes.diversity
     if palette := changes.palette:
         avoided = scene.avoided_palettes - {palette}
         scene = replace(scene, palette=palette, avoided_palettes=avoided)
@@ -170,7 +175,18 @@ def apply(request: ImageRequest, changes: Changes | None) -> ImageRequest:
         strength=request.strength if changes.strength is None else changes.strength,
         steps=request.steps if changes.steps is None else changes.steps,
         scene=scene,
+        seed=seed,
+        diversity=diversity,
     )
+
+
+def _draw_seed(request: ImageRequest, unit: str) -> int:
+    """The same whenever a shopper sees a product again; of few, so that the cache has most of the
+    images that anybody is dealt."""
+    product = request.product if isinstance(request.product, str) else request.product.title
+    told = f"{unit}\0{product}".encode()
+    digest = hashlib.blake2b(told, digest_size=8, person=b"etalage.look")
+    return int.from_bytes(digest.digest()) % NUM_SEEDS
 
 
 def is_held_out(unit: str, share: float) -> bool:

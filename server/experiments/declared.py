@@ -92,6 +92,7 @@ class DeclaredArm(_Part):
     strength: Share | None = None
     steps: int | None = Field(default=None, strict=True, ge=1, le=MAX_STEPS)
     palette: PaletteName | None = None
+    diversity: Positive | None = None
 
     @property
     def shown(self) -> Arm | None:
@@ -103,7 +104,13 @@ class DeclaredArm(_Part):
         shown = self.shown
         assert shown is not None, "find_faults was not asked"
         changes = Changes(
-            shown, self.model or "", self.mode, self.strength, self.steps, self.palette or ""
+            shown,
+            self.model or "",
+            self.mode,
+            self.strength,
+            self.steps,
+            self.palette or "",
+            self.diversity,
         )
         weight = 1 / num_arms if self.weight is None else self.weight
         return ExperimentArm(self.name, weight, changes)
@@ -199,6 +206,6 @@ def _find_arm_faults(arm: DeclaredArm) -> Iterator[tuple[str, str]]:
     if arm.strength is not None and arm.shown in (Arm.ORIGINAL, Arm.GENERIC):
         yield "strength", f"changes nothing where the {arm.shown.value} image is shown"
     if arm.shown is Arm.ORIGINAL:
-        for name in ("model", "mode", "steps", "palette"):
+        for name in ("model", "mode", "steps", "palette", "diversity"):
             if getattr(arm, name) is not None:
                 yield name, "changes nothing where the original image is shown"

@@ -10,7 +10,11 @@ from server.core import Arm, Mode
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What an arm makes of a request; None and empty leave it as it is."""
+    """What an arm makes of a request; None and empty leave it as it is.
+
+    With a `diversity` the shopper's own seed draws the look: at 1 by chance alone, so that what
+    is clicked says what is liked, and not what a model thought would be.
+    """
 
     shows: Arm
     model: str = ""
@@ -18,6 +22,7 @@ class Changes:
     strength: float | None = None
     steps: int | None = None
     palette: str = ""
+    diversity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
+
+RECALL_S = 0.25
+"""How long a store may take; without it the weights decide."""
+
+_NUM_READERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,19 @@ class StickyMemory:
     def __init__(self, store: StickyStore | None = None, max_units: int = 65_536) -> None:
         self._store, self._max_units = store, max_units
         self._units: OrderedDict[str, dict[str, Bucket]] = OrderedDict()
+        self._readers = ThreadPoolExecutor(_NUM_READERS, "sticky buckets are read")
+
+    async def recall(self, unit: str) -> None:
+        """Asks the store beside the event loop, so that `get` need not."""
+        if self._store is None or not unit or unit in self._units:
+            return
+        found: Mapping[str, Bucket] = {}
+        loop = asyncio.get_running_loop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RECALL_S):
+                found = await loop.run_in_executor(self._readers, self._store.get, unit)
+        self._units.setdefault(unit, dict(found))
+        self._shrink()
 
     def get(self, unit: str) -> Mapping[str, Bucket]:
         return self._find(unit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
@@ -20,6 +20,8 @@ from server.experiments.pseudonyms import Keys
 
 AXES = 3
 """Words of a look that are told: palette, setting and treatment."""
+MAX_INTEREST = 64
+"""Characters; a token has no room for more."""
 
 
 class Log(Protocol):
@@ -28,8 +30,16 @@ class Log(Protocol):
     async def append(self, events: Sequence[Event]) -> Receipt: ...
 
 
-class AssignmentObserver(Protocol):
+class ArmObserver(Protocol):
+    """Told about requests of experiments, once they are answered or refused."""
+
     def assigned(self, experiment: str, arm: str) -> None: ...
+
+    def showed(
+        self, experiment: str, arm: str, degradation: str, num_images: int, seconds: float
+    ) -> None: ...
+
+    def showed_nothing(self, experiment: str, arm: str) -> None: ...
 
 
 class Trials:
@@ -40,14 +50,19 @@ class Trials:
         assignments: Assignments,
         keys: Keys,
         log: Log,
-        observer: AssignmentObserver,
+        observer: ArmObserver,
         clock: Callable[[], float] = time.time,
+        recall: Callable[[ImageRequest], Awaitable[object]] | None = None,
     ) -> None:
+        """`recall` fetches what the assignments want to know of who asks, if they want anything."""
         self._assignments, self._keys, self._log = assignments, keys, log
-        self._observer, self._clock = observer, clock
+        self._observer, self._clock, self._recall = observer, clock, recall
         self._noting: set[asyncio.Task[None]] = set()
 
-    def assign(self, request: ImageRequest, default_strength: float) -> Assignment:
+    async def assign(self, request: ImageRequest, default_strength: float) -> Assignment:
+        """Raises InvalidRequest where the request forces an arm that there is not."""
+        if self._recall is not None:
+            await self._recall(request)
         return self._assignments.assign(request, default_strength)
 
     def settle(self, assignment: Assignment, shopper: Shopper | None) -> Assignment:
@@ -56,7 +71,9 @@ class Trials:
     def stamp(self, assigned: Assigned, result: ImageResult, latency_s: float) -> ImageResult:
         """The result with the enrolment, and a token on each image."""
         if (enrolment := assigned.assignment.enrolment) is not None:
-            self._observer.assigned(enrolment.experiment, enrolment.arm)
+            names, degradation = (enrolment.experiment, enrolment.arm), result.degradation.value
+            self._observer.assigned(*names)
+            self._observer.showed(*names, degradation, len(result.images), latency_s)
         told = self._tell(assigned, latency_s)
         told = replace(
             told,
@@ -78,8 +95,10 @@ class Trials:
 
     def note_refusal(self, assigned: Assigned, latency_s: float) -> None:
         """No image was made for a shopper of an experiment: the guardrails count it."""
-        if assigned.assignment.enrolment is None:
+        if (enrolment := assigned.assignment.enrolment) is None:
             return
+        self._observer.assigned(enrolment.experiment, enrolment.arm)
+        self._observer.showed_nothing(enrolment.experiment, enrolment.arm)
         exposure = self._tell(assigned, latency_s)
         event = Event(
             f"refusal-{exposure.exposure_id}", EventKind.REFUSAL, exposure.minted_s, exposure
@@ -123,7 +142,9 @@ class Trials:
             rank=request.slate_rank or 0,
             locale=request.locale,
             is_known=shopper is not None and shopper.status is not Status.MISSING,
-            interests=() if shopper is None else tuple(shopper.interests[:AXES]),
+            interests=()
+            if shopper is None
+            else tuple(interest[:MAX_INTEREST] for interest in shopper.interests[:AXES]),
             mode=request.mode.value,
             strength=round(assignment.strength, 4),
             latency_s=round(latency_s, 4),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
 from sqlalchemy import Engine, distinct, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from server import logs
 from server.experiments.definition import Experiment
 from server.experiments.event_log.tables import exposures
+
+_REST = 20.0
+"""A look at a long log takes long: as many times as long there is none."""
 
 log = logs.logger(__name__)
 
@@ -56,7 +58,7 @@ class Watcher:
         for experiment in self._experiments:
             if not experiment.is_running(now):
                 continue
-            counts = await asyncio.to_thread(count_units, self._engine, experiment.key)
+            counts = await asyncio.to_thread(count_units, self._engine, experiment)
             ratio = check_sample_ratio(
                 {arm.name: counts.get(arm.name, 0) for arm in experiment.arms},
                 {arm.name: arm.weight for arm in experiment.arms},
@@ -67,17 +69,30 @@ class Watcher:
                 log.error("sample ratio mismatch", experiment=experiment.key, p=ratio.p_value)
 
     async def _watch(self) -> None:
+        is_failing, pause_s = False, self._pause_s
         while True:
-            await asyncio.sleep(self._pause_s)
-            with suppress(SQLAlchemyError):  # the next time, then
+            await asyncio.sleep(pause_s)
+            began_s = time.monotonic()
+            try:
                 await self.look()
+                is_failing = False
+            except Exception as error:  # the next time, then
+                if not is_failing:  # once, not at each try
+                    log.error("sample ratios can't be told", exc_info=error)
+                is_failing = True
+            pause_s = max(self._pause_s, _REST * (time.monotonic() - began_s))
 
 
-def count_units(engine: Engine, experiment: str) -> Mapping[str, int]:
-    """Shoppers who saw an image, by arm. Blocks."""
+def count_units(engine: Engine, experiment: Experiment) -> Mapping[str, int]:
+    """Shoppers who saw an image, by arm; before its start an experiment was another one. Blocks."""
+    start_s = 0.0 if experiment.start is None else experiment.start.timestamp()
     query = (
         select(exposures.c.arm, func.count(distinct(exposures.c.unit)))
-        .where(exposures.c.experiment == experiment, exposures.c.is_override.is_(False))
+        .where(
+            exposures.c.experiment == experiment.key,
+            exposures.c.is_override.is_(False),
+            exposures.c.time_s >= start_s,
+        )
         .group_by(exposures.c.arm)
     )
     with engine.connect() as connection:

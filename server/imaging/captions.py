@@ -41,15 +41,18 @@ def write_words(
         if caption.former_price:
             former = format_price(caption.former_price, language)
             wanted.append((Kind.FORMER_PRICE, former, language))
-    if caption.badge and (preset.has_title or not caption.price):
+    if caption.badge:
         wanted.append((Kind.BADGE, caption.badge, language))
-    if preset.has_title and caption.title_text:
+    if caption.title_text:
         wanted.append((Kind.TITLE, caption.title_text, language))
-    elif preset.has_title and caption.title:
+    elif caption.title:
         wanted.append((Kind.TITLE, title.text, title.language))
     words: dict[Kind, Words] = {}
     warnings: list[str] = []
     for kind, text, language in wanted:
+        if not preset.has_title and (kind is Kind.TITLE or (kind is Kind.BADGE and caption.price)):
+            warnings.append(f"the {name(kind)} is left out: the placement has no room for it")
+            continue
         font = choose_font(kind, language, kit)
         try:
             lettering = prepare(text, language, fonts, font)

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 
 from benchmarks.measurement import Options, Report
-from benchmarks.restoration import Case, Size, as_picture, draw_sheet, measure, measure_psnr
+from benchmarks.restoration import Case, Size, as_picture, draw_sheet, measure
 from benchmarks.restoration_cases import (
     DAMAGES,
     GROUNDS,
     draw_on,
     load_cutouts,
+    measure_psnr,
     pick,
     put_on_white,
     scratch,
     seed_of,
 )
+from benchmarks.restoration_served import UNDAMAGED
 from diffusion.matting import Matting
 from diffusion.restoration import Restorer
 from features.simulate import WORLD
@@ -95,7 +97,7 @@ def test_alpha_is_shown_as_grey():
 def test_the_shipped_networks_are_measured(tmp_path, capsys):
     report = Report("restoration", Options(quick=True, strict=False, out=tmp_path))
     noise = next(damage for damage in DAMAGES if damage.name == "noise_25")
-    size = Size(2, 192, compared=1, damages=[noise], mattes=1)
+    size = Size(2, 192, compared=1, damages=[noise], mattes=1, served=2)
     measure(report, size, Restorer.load(), Matting.load(), WORLD)
     assert report.finish() == 0
     told = json.loads((tmp_path / "restoration.json").read_text())["claims"]
@@ -103,4 +105,8 @@ def test_the_shipped_networks_are_measured(tmp_path, capsys):
     assert values["restoration.noise_25.gain"] > 4
     assert values["restoration.noise_25.looks_nearer"] == 100
     assert values["restoration.matting_white_512.iou"] > 0.8
+    assert values["restoration.served_noise_25.gain"] > 4
+    assert values["restoration.served_noise_25.restored"] == 100
+    for kind in UNDAMAGED:
+        assert values[f"restoration.undamaged_{kind}.largest_change"] <= 1
     assert (tmp_path / "restoration.png").stat().st_size > 1000

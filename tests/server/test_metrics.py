@@ -64,6 +64,29 @@ def test_an_attack_on_the_number_of_labels_ends_in_other():
     assert len(series) == 201
 
 
+def test_arms_are_seen_one_by_one():
+    metrics, arm = Metrics(), {"experiment": "faces", "arm": "bold"}
+    metrics.assigned("faces", "bold")
+    metrics.showed("faces", "bold", "none", 4, 0.3)
+    metrics.showed("faces", "bold", "original", 1, 0.9)
+    metrics.showed_nothing("faces", "bold")
+    metrics.recorded("render", "faces", "bold", 5)
+    metrics.rejected("TOKEN_FORGED", 2)
+    metrics.event_lag(30.0)
+    metrics.sample_ratio("faces", 0.25)
+    assert sample(metrics, "assignments_total", **arm) == 1
+    assert sample(metrics, "experiment_images_total", degradation="none", **arm) == 4
+    assert sample(metrics, "experiment_images_total", degradation="original", **arm) == 1
+    assert sample(metrics, "experiment_refusals_total", **arm) == 1
+    assert sample(metrics, "experiment_seconds_bucket", le="0.5", **arm) == 1
+    assert sample(metrics, "experiment_seconds_count", **arm) == 2
+    assert sample(metrics, "events_total", kind="render", **arm) == 5
+    assert sample(metrics, "events_rejected_total", reason="TOKEN_FORGED") == 2
+    assert sample(metrics, "event_lag_seconds_bucket", le="10.0") == 0
+    assert sample(metrics, "event_lag_seconds_bucket", le="60.0") == 1
+    assert sample(metrics, "sample_ratio_p_value", experiment="faces") == 0.25
+
+
 def test_the_engine_and_the_features_may_observe_through_it():
     metrics = Metrics()
     engine: EngineObserver = metrics.engine("cuda:1")

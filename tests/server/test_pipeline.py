@@ -166,6 +166,24 @@ async def test_an_inline_product_on_which_nothing_can_be_seen_is(pipeline):
     assert [v.field for v in caught.value.violations] == ["inline_product.packshot"]
 
 
+async def test_what_a_request_brings_of_a_product_is_blamed_by_its_own_name(pipeline):
+    shown = np.full((20, 20, 3), 90, np.uint8)
+    black, hidden = np.zeros((20, 20), np.uint8), np.zeros((20, 20, 4), np.uint8)
+    white = to_png(black + 255)
+    wrong = {
+        "mask": InlineProduct("shoe", to_png(shown), {}, mask=to_png(black)),
+        "packshot": InlineProduct("shoe", to_png(hidden), {}, mask=white),
+        "control_map": InlineProduct("shoe", to_png(shown), {}, b"no picture", white),
+    }
+    for field, product in wrong.items():
+        with pytest.raises(InvalidRequest) as caught:
+            await pipeline.generate(ask(product=product))
+        assert [v.field for v in caught.value.violations] == [f"inline_product.{field}"]
+    with pytest.raises(InvalidRequest) as caught:
+        await pipeline.generate(ask(product=InlineProduct("shoe", b"", {}), mode=Mode.CREATE))
+    assert [v.field for v in caught.value.violations] == ["inline_product.packshot"]
+
+
 @pytest.fixture(scope="module")
 def before_a_scene():
     """A product that no training has seen, opaque and on a scene [256, 256, 3], and its alpha."""

@@ -26,7 +26,7 @@ from server.core import (
     Source,
 )
 from server.creative import Caption, Kind, Try
-from server.errors import DeadlineExceeded, FailedPrecondition
+from server.errors import DeadlineExceeded, FailedPrecondition, InvalidRequest
 from server.imaging.verification import LIMITS, Limits
 from server.rows import Defaults
 from server.sampling.engine import Engine
@@ -269,3 +269,10 @@ async def test_without_a_packshot_and_a_good_image_that_is_said(open_studio):
     with pytest.raises(FailedPrecondition) as caught:
         await open_studio(Refusing(9)).generate(UNSEEN)
     assert caught.value.reason == "NO_PACKSHOT"
+
+
+@pytest.mark.parametrize("mode", [Mode.PRESERVE, Mode.RESTYLE])
+async def test_what_needs_a_packshot_is_refused_without_one_by_that_name(open_studio, mode):
+    with pytest.raises(InvalidRequest, match="needs a packshot") as caught:
+        await open_studio(Refusing(0)).generate(replace(UNSEEN, mode=mode))
+    assert [each.field for each in caught.value.violations] == ["inline_product.packshot"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
-from etalage.replies import read_image, read_model, read_seconds
+from etalage.replies import read_image, read_model, read_seconds, read_word
 from etalage.requests import put, read_picture
 from etalage.results import Image, ModelInfo
 from etalage.v1 import enhancement_pb2 as pb
@@ -44,7 +44,8 @@ class Finding:
 @dataclass(frozen=True)
 class Enhanced:
     """`image` is None where only a diagnosis was asked for. `difference` is white where the picture
-    changed, None where its size did or nothing was done; `repairs` are in the order done."""
+    changed, None where its size did or nothing was done; `repairs` are in the order done.
+    `mask_source` is what told where the product is, as in `Fidelity`."""
 
     image: Image | None
     findings: tuple[Finding, ...]
@@ -55,6 +56,7 @@ class Enhanced:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     request_id: str = ""
+    mask_source: str = ""
 
     @property
     def found(self) -> tuple[Finding, ...]:
@@ -108,6 +110,7 @@ def read_enhanced(reply: pb.EnhanceImageResponse) -> Enhanced:
         timings_ms={each.stage: read_seconds(each.duration) * 1e3 for each in reply.timings},
         warnings=tuple(reply.warnings),
         request_id=reply.request_id,
+        mask_source=read_word(reply, "mask_source") if reply.mask_source else "",
     )
 
 

@@ -39,15 +39,15 @@ _NUMBER_TO_CODE = {code.value[0]: code for code in grpc.StatusCode}
 def read_result(reply: pb.GenerateImageResponse) -> Result:
     return Result(
         images=tuple(read_image(image) for image in reply.images),
-        source=_word(reply, "source"),
+        source=read_word(reply, "source"),
         personalization=_read_personalization(reply.personalization),
         arm=reply.arm,
         model=read_model(reply.model) if reply.HasField("model") else None,
-        sampler=_word(reply, "sampler") if reply.sampler else None,
+        sampler=read_word(reply, "sampler") if reply.sampler else None,
         steps=reply.steps,
         timings_ms={timing.stage: read_seconds(timing.duration) * 1e3 for timing in reply.timings},
         request_id=reply.request_id,
-        degradation=_word(reply, "degradation") if reply.degradation else "none",
+        degradation=read_word(reply, "degradation") if reply.degradation else "none",
         num_forward_rows=reply.num_forward_rows,
         num_shared_steps=reply.num_shared_steps,
         warnings=tuple(reply.warnings),
@@ -124,7 +124,7 @@ def _read_fidelity(told: pb.Fidelity) -> Fidelity:
         told.growth_percent if told.HasField("growth_percent") else None,
         told.mask_uncertainty,
         told.sharpness,
-        _word(told, "mask_source") if told.mask_source else "",
+        read_word(told, "mask_source") if told.mask_source else "",
     )
 
 
@@ -140,7 +140,7 @@ def _read_layout(layout: layouts_pb2.Layout) -> Layout:
 
 def _read_element(element: layouts_pb2.Layout.Element) -> Element:
     style = _read_style(element.style) if element.HasField("style") else None
-    return Element(_word(element, "kind"), _read_box(element.box), element.text, style)
+    return Element(read_word(element, "kind"), _read_box(element.box), element.text, style)
 
 
 def _read_style(style: layouts_pb2.TextStyle) -> TextStyle:
@@ -174,14 +174,14 @@ def _read_enrolment(told: pb.ExperimentEnrolment) -> Enrolment:
 def _read_personalization(message: pb.Personalization) -> Personalization:
     return Personalization(
         applied=message.applied,
-        reason=_word(message, "reason"),
+        reason=read_word(message, "reason"),
         feature_service=message.feature_service,
         feature_fingerprint=message.feature_fingerprint,
         feature_ages_s={view: read_seconds(age) for view, age in message.feature_ages.items()},
     )
 
 
-def _word(message: Any, name: str) -> str:
+def read_word(message: Any, name: str) -> str:
     """The value of an enum field in lower case without its prefix; a newer server's as a number."""
     enum = message.DESCRIPTOR.fields_by_name[name].enum_type
     value = enum.values_by_number.get(getattr(message, name))

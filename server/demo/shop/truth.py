@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,8 @@ PAIRS = (("original", "generic"), ("original", "personalized"), ("generic", "per
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One comparison of click rates: what is true, what the report says, and its interval."""
+    """One comparison of click rates: what is true, what the report says, and its interval, NaN
+    where it says nothing."""
 
     baseline: str
     arm: str
@@ -33,11 +35,11 @@ class Finding:
 
 
 def find_true_shares(impressions: Sequence[Impression]) -> dict[str, float]:
-    """How likely a click was, on average over the images that an arm showed."""
-    return {
-        arm: float(np.mean([each.click_share for each in impressions if each.arm == arm]))
-        for arm in ORDER
-    }
+    """How likely a click was, on average over the images that an arm showed; NaN of none."""
+    shares: dict[str, list[float]] = {arm: [] for arm in ORDER}
+    for each in impressions:
+        shares[each.arm].append(each.click_share)
+    return {arm: float(np.mean(told)) if told else math.nan for arm, told in shares.items()}
 
 
 def compare(report: Mapping[str, Any], shares: Mapping[str, float]) -> list[Finding]:
@@ -47,21 +49,22 @@ def compare(report: Mapping[str, Any], shares: Mapping[str, float]) -> list[Find
         for each in report["contrasts"]
         if each["metric"] == "ctr"
     }
-    findings = []
-    for baseline, arm in PAIRS:
-        estimate = told[baseline, arm]["estimate"]
-        interval = estimate["lift_sequential"]
-        findings.append(
-            Finding(
-                baseline,
-                arm,
-                shares[arm] / shares[baseline] - 1,
-                estimate["lift"],
-                (interval["low"], interval["high"]),
-                told[baseline, arm]["outcome"],
-            )
-        )
-    return findings
+    return [
+        _find(told.get((baseline, arm)), baseline, arm, shares[arm] / shares[baseline] - 1)
+        for baseline, arm in PAIRS
+    ]
+
+
+def _find(contrast: Mapping[str, Any] | None, baseline: str, arm: str, truth: float) -> Finding:
+    if contrast is None:  # too few shoppers
+        return Finding(baseline, arm, truth, math.nan, (math.nan, math.nan), "undecided")
+    estimate, interval = contrast["estimate"], contrast["estimate"]["lift_sequential"]
+    ends = _read(interval["low"]), _read(interval["high"])
+    return Finding(baseline, arm, truth, _read(estimate["lift"]), ends, contrast["outcome"])
+
+
+def _read(number: float | None) -> float:
+    return math.nan if number is None else number
 
 
 def describe(findings: Sequence[Finding]) -> str:

@@ -143,20 +143,14 @@ class Aggregator:
     def sum_requests(self, pairs: Sequence[Pair]) -> Samples:
         """Of all who asked, also those who only ever were refused."""
         query = f"""
-        WITH refusals AS (
-          SELECT hash(unit) AS shopper, min(list_position($arms, arm)) AS arm, count(*) AS refused
-          FROM outcomes
-          WHERE experiment = $key AND kind = 'refusal' AND unit <> '' AND NOT is_override
-            AND {TO_S}
-          GROUP BY 1 HAVING count(DISTINCT arm) = 1 AND count(list_position($arms, arm)) > 0
-        ), requests AS (
+        WITH requests AS (
           SELECT coalesce(totals.arm, refusals.arm) AS arm, 1 AS weight,
             coalesce(refused, 0) AS refused, coalesce(shown, 0) + coalesce(refused, 0) AS asked
           FROM totals FULL JOIN refusals USING (shopper)
             LEFT JOIN (FROM shoppers WHERE is_mixed) AS mixed USING (shopper)
           WHERE mixed.arm IS NULL AND coalesce(totals.arm = refusals.arm, true)
         ) SELECT arm, {_sum(pairs)} FROM requests GROUP BY arm"""
-        return self._read(self._fetch(query, self._key | {"arms": self._arms}), pairs)
+        return self._read(self._fetch(query), pairs)
 
     def sum_segments(self, pairs: Sequence[Pair], num_largest: int) -> Iterator[Segment]:
         """The largest of each dimension that has more than one."""

@@ -2,6 +2,7 @@
 
 images       what was rendered for the experiment, each once; `left_out` says why it does not count
 shoppers     by the arm that they saw, and since when; `is_mixed` where it was more than one
+refusals     how often who asked got none, of those who asked in one arm only
 deeds        what they did with images that were rendered, from their first image on
 shopper_days deeds and images of each shopper and day, added up
 backgrounds  what each did in the days before the experiment
@@ -119,6 +120,14 @@ FROM matched WHERE kind IN ('click', 'cart', 'hide') GROUP BY ALL
 UNION ALL
 SELECT * FROM matched WHERE kind NOT IN ('click', 'cart', 'hide')
 """
+REFUSALS = f"""
+CREATE TEMP TABLE refusals AS
+SELECT hash(unit) AS shopper, min(list_position($arms, arm)) AS arm, count(*) AS refused
+FROM outcomes
+WHERE experiment = $key AND kind = 'refusal' AND unit <> '' AND NOT is_override
+  AND time_s >= $start_s AND {TO_S}
+GROUP BY 1 HAVING count(DISTINCT arm) = 1 AND count(list_position($arms, arm)) > 0
+"""
 SHOPPER_DAYS = f"""
 CREATE TEMP TABLE shopper_days AS
 WITH happened AS (
@@ -229,7 +238,9 @@ def _build(
     key = {"key": experiment.key, "now_s": now_s}
     began_s = experiment.start.timestamp() if experiment.start else 0.0
     arms = [arm.name for arm in experiment.arms]
-    connection.execute(IMAGES, key | {"arms": arms, "start_s": began_s})
+    defined = key | {"arms": arms, "start_s": began_s}
+    connection.execute(IMAGES, defined)
+    connection.execute(REFUSALS, defined)
     connection.execute(SHOPPERS)
     connection.execute(TOLD, key)
     connection.execute(DEEDS)

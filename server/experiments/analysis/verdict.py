@@ -127,7 +127,8 @@ def _check_ratio(report: ExperimentReport) -> Check:
             f"Sample ratio mismatch: {sizes}; by chance alone this is as rare as "
             f"p = {ratio.p_value:.1e}. Shoppers of some arm are missing, and those who are missing "
             "differ from those who are not: no number below can be trusted. Look for images that "
-            "fail, are slow or are not reported as rendered in one of the arms."
+            "fail, are slow or are not reported as rendered in one of the arms, and for weights "
+            "that were changed while it ran."
         )
         return Check("sample ratio", "alarm", text)
     text = f"The arms have the sizes that they should have (p = {ratio.p_value:.2g})."

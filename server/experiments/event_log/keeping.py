@@ -32,10 +32,14 @@ def keep(connection: Connection, events: Iterable[Event], now_s: float) -> set[s
         firsts.setdefault(event.event_id, event)
     dialect = _Sqlite if connection.dialect.name == "sqlite" else _Postgresql
     statements = dialect(connection)
-    new = [firsts[event_id] for event_id in statements.claim(firsts.keys())]
-    rendered = [event for event in new if event.kind is EventKind.RENDER]
+    claimed = set(statements.claim(firsts.keys()))
+    new = [event for event in firsts.values() if event.event_id in claimed]
     told = [event for event in new if event.kind is not EventKind.RENDER]
-    kept = statements.expose(rendered, now_s) if rendered else set()
+    rendered: dict[str, Event] = {}
+    for event in new:
+        if event.kind is EventKind.RENDER:
+            rendered.setdefault(event.exposure.exposure_id, event)
+    kept = statements.expose(rendered.values(), now_s) if rendered else set()
     if told:
         statements.tell(told, now_s)
     return kept | {event.event_id for event in told}

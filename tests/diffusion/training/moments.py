@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,12 @@ PROFILES = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0]], np.float32)
 VECTORS = np.array([[0.9, 0.1, 0, 0], [-0.5, 0.5, 0, 0], [0, 0, 1, 0]], np.float32)
 
 
-def write_training_set(folder: Path, width: int, digest: str = "digest") -> Path:
+def write_training_set(
+    folder: Path,
+    width: int,
+    digest: str = "digest",
+    weights: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Path:
     """Three moments of three shoppers, of whom the last is held out."""
     pad = np.zeros((3, width - 4), np.float32)
     profiles, vectors = np.hstack([PROFILES, pad]), np.hstack([VECTORS, pad])
@@ -38,7 +44,7 @@ def write_training_set(folder: Path, width: int, digest: str = "digest") -> Path
     pq.write_table(pa.table(creatives), folder / CREATIVES_FILE)
     recent = np.zeros((NUM_RECENT, width), np.float32)
     recent[0] = vectors[0]
-    weights = [1.0] + [0.0] * (NUM_RECENT - 1)
+    recent_weights = [1.0] + [0.0] * (NUM_RECENT - 1)
     floats = pa.list_(pa.float32())
     moments = {
         "user_id": ["anna", "ben", "cara"],
@@ -46,9 +52,10 @@ def write_training_set(folder: Path, width: int, digest: str = "digest") -> Path
         "split": ["train", "train", "held_out"],
         "profile": pa.array(profiles.tolist(), floats),
         "recent": pa.array([recent.flatten().tolist(), None, None], floats),
-        "recent_weights": pa.array([weights, None, None], floats),
+        "recent_weights": pa.array([recent_weights, None, None], floats),
         "clicked": [["b", "a", "c"], ["c", "b"], ["a"]],
         "clicked_weights": pa.array([[1.0, 1.0, 2.0], [1.0, 1.0], [1.0]], floats),
+        "weight": pa.array(weights, pa.float32()),
     }
     told = {"fingerprint": "print", "encoder_digest": digest, "width": str(width)}
     file = folder / "clicks.parquet"

@@ -73,3 +73,9 @@ def test_a_single_minded_shopper_is_the_mean_of_what_has_the_look(tmp_path):
         found, VECTORS[[0, 2]], strict=True
     ):  # each look is one creative's alone
         assert row == pytest.approx(vector / np.linalg.norm(vector), abs=1e-6)
+
+
+def test_a_moment_is_drawn_as_often_as_it_weighs(tmp_path):
+    file = write_training_set(tmp_path, WIDTH, weights=(3.0, 1.0, 2.0))
+    moments = load_moments(file, "digest", WIDTH, typical_share=1.0)
+    assert moments.shares.tolist() == pytest.approx([0.75, 0.25]), "cara is held out"

@@ -93,3 +93,12 @@ def test_preserved_products_are_natural_and_restyled_ones_in_the_clicked_treatme
     assert len(moments) == 2 and len(looks) == 2
     assert torch.isfinite(shown.shopper).all()
     assert shown.shopper.norm(dim=1).min() > 0
+
+
+def test_what_weighs_nothing_is_not_shown(watched, encoders, tmp_path):
+    file = write_training_set(tmp_path, WIDTH, weights=(0.0, 1.0, 1.0))
+    moments = load_moments(file, "digest", WIDTH, typical_share=1.0)
+    autoencoder = make_autoencoder().requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    drawn = ExampleSource(watched, moments, autoencoder, encoders)._draw_moments(generator, 64)
+    assert drawn.tolist() == [1] * 64

@@ -88,7 +88,7 @@ def test_a_layout_is_told_as_a_request_takes_it():
     image = EncodedImage(b"", "image/png", 8, 6, 1, is_original=True, layout=layout)
     told = describe_image("a.png", image)
     row = read_row({"product_id": "a", "layout": told["layout"]})
-    assert not row.violations and layout_from_proto(row.request.layout) == layout
+    assert not row.violations and layout_from_proto(row.request.layout, "en") == layout
     assert told["is_original"] is True and set(told) <= set(SCHEMA.names)
     assert describe_image("a.png", replace(image, layout=None))["layout"] is None
 

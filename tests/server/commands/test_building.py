@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,7 @@ from server.core import (
     OutputSpec,
     Source,
 )
+from server.enhancement.nouns import EnhanceRequest
 from server.metrics import Metrics
 from server.pipeline import Pipeline
 from server.sampling.engine import EngineLimits
@@ -384,6 +386,15 @@ async def test_a_restorer_that_does_not_load_stops_the_start(shop, metrics, tmp_
     changes = {"enhancement": EnhancementSlice(restorer=tmp_path / "nothing")}
     told = await refusal(shop().model_copy(update=changes), metrics)
     assert f"enhancement.restorer: {tmp_path / 'nothing'} is no restorer" in told
+
+
+async def test_packshots_are_looked_at_in_threads_of_their_own(shop, metrics):
+    request = EnhanceRequest(to_png(draw_on_clutter()[0]), is_diagnosed_only=True)
+    async with build(shop(), metrics) as built:
+        assert built.enhancer is not None
+        await built.enhancer.enhance(request)
+        names = [thread.name.partition("_")[0] for thread in threading.enumerate()]
+    assert 1 <= names.count("repairs") <= 2 and "pixels" not in names
 
 
 async def test_where_strict_mode_can_not_be_kept_the_start_is_refused(shop, metrics, monkeypatch):

@@ -205,6 +205,13 @@ def test_wrong_flags_are_refused(requests, out, capsys, flag, value):
     assert caught.value.code == 2 and flag in capsys.readouterr().err and not out.exists()
 
 
+def test_what_a_picture_has_to_be_is_a_setting_of_a_run(run, requests, out):
+    path, flag = requests(*rows_of(1)), "--verification.min_sharpness"
+    status, _, err = run(path, out, flag, -1)
+    assert status == 2 and "verification.min_sharpness = -1: allowed is" in err
+    assert run(path, out, flag, 1)[0] == 0
+
+
 def test_a_run_after_kill_9_goes_on_and_nothing_is_lost_or_doubled(run, requests, out, tmp_path):
     rng = random.Random(6)
     path = requests(*rows_of(300))

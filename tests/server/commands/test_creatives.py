@@ -1,20 +1,24 @@
 """What creatives keep to, as the configuration says."""
 
+import re
 import shutil
+from itertools import takewhile
 
 import numpy as np
 import pytest
 
 from server.commands.creatives import describe_safety, read_rules
 from server.commands.start_failed import StartFailed
-from server.configuration import Configuration, CreativesSlice
+from server.configuration import Configuration, CreativesSlice, settings
 from server.core import ImageRequest
 from server.creative import Caption, Kind
 from server.imaging import captions, painting
 from server.imaging.layout import arrange
 from server.imaging.painting import paint
 from server.imaging.text import fonts
+from server.localization.markets import FILES, SHIPPED
 from server.localization.titles import Title
+from server.safety import SHIPPED as DENIED_WORDS
 
 THAI = "NotoSansThai-Bold.ttf"
 
@@ -39,9 +43,9 @@ def folder(tmp_path, monkeypatch):
     return folder
 
 
-def write(settings, kit=""):
+def write(told, kit=""):
     """Warnings for a title in Thai letters, and the picture with it."""
-    agreed = read_rules(settings).agree(ImageRequest("shoe", locale="en", brand_kit=kit))
+    agreed = read_rules(told).agree(ImageRequest("shoe", locale="en", brand_kit=kit))
     scene = np.full((256, 256, 3), 200, np.uint8)
     title = Title("รองเท้า", "en")
     told = arrange(scene, Caption(title=True), title, agreed.occasion, None, agreed.kit)
@@ -62,6 +66,26 @@ def test_letters_that_no_shipped_font_has_are_drawn_from_the_folders(folder, tmp
 def test_a_folder_that_is_not_there_ends_the_start(tmp_path):
     with pytest.raises(StartFailed, match="font_folders: .*nowhere: no such folder"):
         read_rules(CreativesSlice(font_folders=(tmp_path / "nowhere",)))
+
+
+def test_a_folder_of_markets_that_has_none_ends_the_start(tmp_path):
+    with pytest.raises(StartFailed, match=r"creatives\.markets: .*nowhere: no such folder"):
+        read_rules(CreativesSlice(markets=tmp_path / "nowhere"))
+    told = CreativesSlice(markets=tmp_path)
+    with pytest.raises(StartFailed, match=r"neither markets\.yaml nor festivals\.yaml"):
+        read_rules(told)
+    (tmp_path / "festivals.yaml").write_text("festivals: []")
+    assert not read_rules(told).markets.festivals
+
+
+def test_what_the_heads_of_shipped_files_tell_to_set_can_be_set():
+    names = {f"{slice_name}.{name}" for slice_name, name, _ in settings()}
+    slices = "|".join(Configuration.model_fields)
+    for path in (*map(SHIPPED.joinpath, FILES), DENIED_WORDS):
+        lines = path.read_text("utf-8").splitlines()
+        head = " ".join(takewhile(lambda line: line.startswith("#"), lines))
+        told = set(re.findall(rf"\b(?:{slices}|localization)\.[a-z_]+\b", head))
+        assert told and told <= names, path
 
 
 def test_folders_are_parted_by_commas():

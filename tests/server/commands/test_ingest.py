@@ -1,7 +1,9 @@
 """`python -m server ingest` as a merchant meets it: a catalogue with one of each mistake."""
 
+import logging
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +13,7 @@ from features.reader import FeatureReader
 from features.records import ProductUnknown
 from features.schema import PRODUCT_FEATURES
 from features.store import StoreConfig
+from server.__main__ import main
 from tests.diffusion.encoder_families import save_clip
 from tests.diffusion.tiny import save_checkpoint
 from tests.features.pictures import save_pictures, write_jsonl
@@ -57,6 +60,28 @@ def ingest(shop, home, *flags):
     )
 
 
+@dataclass
+class Ended:
+    returncode: int
+    stderr: str
+
+
+@pytest.fixture
+def ingest_here(capsys):
+    """The same in this process, which has imported everything already."""
+
+    def run(shop, home, *flags):
+        told = ["ingest", shop, "--features.home", home, *flags]
+        status = main([str(each) for each in told])
+        return Ended(status, capsys.readouterr().err)
+
+    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    yield run
+    logging.captureWarnings(False)
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
+
+
 async def test_every_bad_row_is_named_and_every_good_one_is_in_the_store(
     shop, tmp_path, checkpoint
 ):
@@ -82,25 +107,27 @@ async def test_every_bad_row_is_named_and_every_good_one_is_in_the_store(
         await reader.close()
 
 
-def test_without_strict_the_same_catalogue_is_no_failure_and_encoders_can_be_others(shop, tmp_path):
+def test_without_strict_the_same_catalogue_is_no_failure_and_encoders_can_be_others(
+    shop, tmp_path, ingest_here
+):
     clip = save_clip(tmp_path / "clip", width=24)
     flags = ("--model.image_encoder", clip, "--model.text_encoder", clip)
-    ended = ingest(shop, tmp_path / "home", *flags)
+    ended = ingest_here(shop, tmp_path / "home", *flags)
     assert ended.returncode == 0 and ended.stderr.count("left out: ") == len(TOLD)
     folder = StoreConfig(home=tmp_path / "home").offline_folder(PRODUCT_FEATURES)
     for vector in pq.read_table(folder).column("image_embedding").to_pylist():
         assert len(vector) == 24 and sum(x * x for x in vector) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_matting_model_that_is_none_is_told_in_one_line(shop, tmp_path, checkpoint):
+def test_a_matting_model_that_is_none_is_told_in_one_line(shop, tmp_path, checkpoint, ingest_here):
     flags = ("--model.checkpoint", checkpoint, "--enhancement.photo_matting", shop)
-    ended = ingest(shop, tmp_path / "home", *flags)
+    ended = ingest_here(shop, tmp_path / "home", *flags)
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
     assert f"ingest: enhancement: {shop} finds no products" in ended.stderr
 
 
-def test_encoders_that_are_none_are_told_in_one_line(shop, tmp_path):
+def test_encoders_that_are_none_are_told_in_one_line(shop, tmp_path, ingest_here):
     flags = ("--model.image_encoder", shop, "--model.text_encoder", shop)
-    ended = ingest(shop, tmp_path / "home", *flags)
+    ended = ingest_here(shop, tmp_path / "home", *flags)
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
     assert f"ingest: {shop} for images and {shop} for texts are no encoders" in ended.stderr

@@ -14,8 +14,8 @@ from tests.server.doors.sketching import SECRET
 GOOD = pictures.encode("PNG")
 
 
-def inline(packshot, control_map=b""):
-    chair = pb.InlineProduct(title="Chair", packshot=packshot, control_map=control_map)
+def inline(packshot, control_map=b"", mask=b""):
+    chair = pb.InlineProduct(title="Chair", packshot=packshot, control_map=control_map, mask=mask)
     return {"inline_product": chair}
 
 
@@ -32,6 +32,8 @@ def inline(packshot, control_map=b""):
         (inline(pictures.png_with_a_text_bomb()), "inline_product.packshot"),
         (inline(GOOD, b"no image at all"), "inline_product.control_map"),
         (inline(GOOD, pictures.png_that_claims(60_000, 60_000)), "inline_product.control_map"),
+        (inline(GOOD, mask=b"no image at all"), "inline_product.mask"),
+        (inline(GOOD, mask=pictures.encode("PNG", size=(9, 9), mode="L")), "inline_product.mask"),
         ({"product_id": "chair", "style": 300 * "x"}, "style"),
         ({"product_id": "chair", "output": pb.OutputSpec(aspect_ratio=9)}, "output.aspect_ratio"),
         ({"product_id": "chair", "num_images": 0}, "num_images"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 from PIL import Image
 
 import etalage
+from diffusion.cutout import MaskSource
 from etalage.v1 import enhancement_pb2 as pb
 from etalage.v1.enhancement_pb2_grpc import EnhancementServiceStub
 from server.core import EncodedImage, ModelCard
 from server.doors.listening import Door
+from server.enhancement.enhance import Enhancer
 from server.enhancement.nouns import Defect, EnhanceResult, Finding, Repair
 from tests.server.doors.conftest import opened_door, refusal_of
+from tests.server.scripted_reader import ScriptedReader
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -24,6 +28,12 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 def draw(kind="PNG", size=(8, 6)):
     file = io.BytesIO()
     Image.fromarray(np.full((size[1], size[0], 3), 200, np.uint8)).save(file, kind)
+    return file.getvalue()
+
+
+def to_png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
 
 
@@ -56,6 +66,7 @@ class Workbench:
             {"restore": 0.5},
             ("something to know",),
             request.request_id,
+            MaskSource.MATTING,
         )
 
 
@@ -100,7 +111,8 @@ async def test_all_that_was_found_and_done_is_told_to_the_client(opened):
     assert (noise.score_before, noise.score_after) == (0.625, 0.125)
     assert noise.measured == "noise of 25.0/255"
     assert told.findings[1].score_after is None
-    assert told.mask_uncertainty == 0.25 and told.timings_ms == {"restore": 500}
+    assert (told.mask_uncertainty, told.mask_source) == (0.25, "matting")
+    assert told.timings_ms == {"restore": 500}
     assert told.model.name == "etalage-restorer" and told.request_id == "r-2"
     assert told.warnings == ("something to know",)
 
@@ -176,6 +188,42 @@ async def test_bytes_that_are_no_message_are_refused(opened):
     counter, _, _ = opened
     send = counter.channel.unary_unary("/etalage.v1.EnhancementService/EnhanceImage")
     assert (await refusal_of(send(b"\xff\xff"))).code == INVALID
+
+
+@pytest.fixture
+async def working():
+    """A door with one who really repairs behind it."""
+    async with opened_door() as counter:
+        with ThreadPoolExecutor(1) as workers:
+            counter.door.open_enhancement(Enhancer(ScriptedReader(), None, None, workers))
+            async with etalage.AsyncClient(counter.address) as client:
+                yield client
+
+
+async def test_what_a_mask_marks_goes_and_all_else_comes_back_as_it_was(working):
+    spoilt = np.full((60, 80, 3), 255, np.uint8)
+    spoilt[20:50, 30:60] = (200, 30, 40)
+    truth, mask = spoilt.copy(), np.zeros((60, 80), np.uint8)
+    spoilt[5:9, 10:30], mask[4:10, 9:31] = 0, 255
+    told = await working.enhance(to_png(spoilt), repairs=["inpaint"], defect_mask=to_png(mask))
+    assert told.image is not None and told.repairs == ("inpaint",)
+    with Image.open(io.BytesIO(told.image.data)) as image:
+        assert np.abs(np.asarray(image).astype(int) - truth).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("mask", "text"),
+    [
+        (draw(size=(6, 8)), "is 6 × 8 pixels, but the picture is 8 × 6"),
+        (b"no mask", "does not decode"),
+    ],
+    ids=["of another size", "no picture"],
+)
+async def test_a_mask_that_does_not_fit_is_refused_by_its_name(working, mask, text):
+    with pytest.raises(etalage.InvalidArgument) as caught:
+        await working.enhance(draw(), repairs=["inpaint"], defect_mask=mask)
+    (violation,) = caught.value.violations
+    assert violation.field == "defect_mask" and text in violation.description
 
 
 async def test_who_goes_away_ends_the_work(opened):

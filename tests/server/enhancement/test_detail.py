@@ -9,9 +9,11 @@ from server.enhancement.detail import (
     measure_blur,
     measure_noise,
     measure_resolution,
+    show_middle,
     to_luma,
 )
 from server.enhancement.detail import blur as blur_plane
+from server.enhancement.nouns import Picture
 from tests.server.enhancement.pictures import open_on_white
 
 
@@ -28,8 +30,11 @@ def test_luma_weighs_colours_as_eyes_do():
 def test_of_a_huge_picture_the_middle_is_measured():
     wide = np.zeros((10, MAX_SIDE + 100, 3), np.uint8)
     wide[:, 50:-50] = 255
-    luma = to_luma(wide)
-    assert luma.shape == (10, MAX_SIDE) and luma.min() > 254
+    shown = show_middle(Picture(wide))
+    assert shown.shape == (10, MAX_SIDE, 3) and shown.min() == 255
+    alpha = np.full(wide.shape[:2], 255, np.uint8)
+    alpha[:, :50] = 0
+    assert np.array_equal(show_middle(Picture(wide, alpha)), shown)
 
 
 def test_a_blur_spreads_a_point_as_a_gaussian_does():

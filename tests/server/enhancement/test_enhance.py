@@ -1,7 +1,10 @@
 """The way of an EnhanceImage request: what is done, what is told, and what is refused."""
 
+import asyncio
 import io
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +12,12 @@ import pytest
 from PIL import Image
 
 from diffusion.composition import as_share
-from diffusion.cutout import Matte
+from diffusion.cutout import MaskSource, Matte
 from diffusion.training.damage import add_noise
 from features.records import FeaturesUnavailable, ProductUnknown
 from server.core import ImageFormat, OutputSpec
-from server.enhancement.enhance import Enhancer
+from server.enhancement import restoring as restoring_module
+from server.enhancement.enhance import WITHOUT_MODEL, Enhancer
 from server.enhancement.nouns import Defect, EnhanceRequest, Repair
 from server.enhancement.restoring import Restoring
 from server.errors import DeadlineExceeded, InvalidRequest, Unavailable
@@ -114,6 +118,13 @@ async def test_a_plain_background_becomes_white(enhancer):
     truth = draw_box(240, 320, slice(60, 180), slice(80, 240))
     assert measure_error(decode(result.image.data), truth) < 0.5
     assert 0 <= result.mask_uncertainty < 0.1
+    assert result.mask_source is MaskSource.PLAIN_GROUND
+
+
+async def test_alpha_tells_the_product_and_nobody_tells_it_who_was_not_asked(enhancer):
+    result = await enhancer.enhance(ask(open_cutout(), Repair.WHITE_BACKGROUND))
+    assert (result.mask_source, result.mask_uncertainty) == (MaskSource.ALPHA, None)
+    assert (await enhancer.enhance(ask(open_cutout()))).mask_source is None
 
 
 async def test_a_restless_background_becomes_white_by_what_a_model_sees(reader, workers):
@@ -129,6 +140,19 @@ async def test_a_restless_background_becomes_white_by_what_a_model_sees(reader, 
     assert scores(result, Defect.CLUTTERED_BACKGROUND)[1] == 0
     assert result.image is not None
     assert measure_error(decode(result.image.data), open_on_white()) < 1
+    assert result.mask_uncertainty == pytest.approx(Matte.of(alpha).uncertainty)
+    assert result.mask_source is MaskSource.MATTING
+
+
+async def test_what_told_the_product_before_its_background_went_is_told(reader, workers):
+    rng, alpha = np.random.default_rng(0), np.zeros((256, 256), np.float32)
+    pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    alpha[40:120, 30:150], alpha[40, 30:150] = 1, 0.5
+    result = await Enhancer(reader, None, TrueAlpha(alpha), workers).enhance(
+        ask(pixels, Repair.WHITE_BACKGROUND, Repair.RECENTRE)
+    )
+    assert result.repairs == (Repair.WHITE_BACKGROUND, Repair.RECENTRE)
+    assert result.mask_source is MaskSource.MATTING
     assert result.mask_uncertainty == pytest.approx(Matte.of(alpha).uncertainty)
 
 
@@ -165,6 +189,27 @@ async def test_an_unsure_matte_is_not_trusted(reader, workers):
     )
     assert result.repairs == () and result.warnings
     assert result.mask_uncertainty == pytest.approx(2)
+    assert result.mask_source is MaskSource.WHOLE_PICTURE
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_a_matte_that_takes_a_part_of_the_product_is_undone(reader, workers, is_whole):
+    """Cut off below, so that the border does not tell the product."""
+    pixels, alpha = open_on_white()[:330], as_share(open_cutout()[..., 3])[:330].copy()
+    if not is_whole:
+        alpha[:, 300:] = 0
+    result = await Enhancer(reader, None, TrueAlpha(alpha), workers).enhance(
+        ask(pixels, Repair.WHITE_BACKGROUND)
+    )
+    assert result.image is not None and result.mask_source is MaskSource.MATTING
+    assert measure_error(decode(result.image.data), pixels) < 0.5
+    if not is_whole:
+        assert result.repairs == ()
+        assert result.warnings == (
+            "white_background: undone, since a part of the product went with its background",
+        )
+    else:
+        assert not result.warnings
 
 
 async def test_what_a_mask_marks_is_painted_anew_and_all_else_stays(enhancer):
@@ -247,6 +292,33 @@ async def test_without_a_restorer_that_is_said(reader, workers):
     result = await Enhancer(reader, None, None, workers).enhance(ask(noisy))
     assert Repair.RESTORE not in result.repairs and result.model is None
     assert "restore: not done, this server has no restorer" in result.warnings
+
+
+def ask_in_the_product(repair):
+    """For a repair that the model takes part in."""
+    pixels = open_on_white("bagel", 256)
+    if repair is Repair.RESTORE:
+        pixels = add_noise(pixels, 20, np.random.default_rng(0))
+    mask = np.zeros(pixels.shape[:2], np.uint8)
+    mask[100:150, 100:150] = 255
+    marked = {"defect_mask": encode(mask)} if repair is Repair.INPAINT else {}
+    return ask(pixels, repair, **marked)
+
+
+@pytest.mark.parametrize("repair", WITHOUT_MODEL)
+async def test_where_the_model_took_no_part_that_is_said_of_what_was_asked(
+    reader, workers, enhancer, monkeypatch, repair
+):
+    request = ask_in_the_product(repair)
+    told = WITHOUT_MODEL[repair]
+    without = await Enhancer(reader, None, None, workers).enhance(request)
+    assert without.warnings == (f"{told}, this server has no restorer",)
+    monkeypatch.setattr(restoring_module, "MAX_TILES", 0)
+    small = await enhancer.enhance(request)
+    assert small.warnings == (f"{told}, the picture is too large for the model",)
+    for result in (without, small):
+        assert result.model is None
+        assert result.repairs == (() if repair is Repair.RESTORE else (repair,))
 
 
 async def test_a_picture_is_answered_in_the_format_asked_for(enhancer):
@@ -398,6 +470,67 @@ async def test_a_deadline_that_passed_is_told(enhancer):
     dark = ask(expose(open_on_white(), 0.2), deadline_s=time.monotonic() - 1)
     with pytest.raises(DeadlineExceeded):
         await enhancer.enhance(dark)
+
+
+class Halting(TrueAlpha):
+    """Sees nothing before it is told to go on."""
+
+    def __init__(self, alpha):
+        super().__init__(alpha)
+        self.is_asked, self.go = threading.Event(), threading.Event()
+
+    def find_alpha(self, rgb):
+        self.is_asked.set()
+        assert self.go.wait(60)
+        return super().find_alpha(rgb)
+
+
+class Counting(ThreadPoolExecutor):
+    num_begun = 0
+
+    def submit(self, *work, **options):
+        self.num_begun += 1
+        return super().submit(*work, **options)
+
+
+@pytest.fixture
+def halted(reader):
+    """An enhancer in the middle of a diagnosis: (how to ask it, its matting, its threads)."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    matting = Halting(np.ones((64, 64), np.float32))
+    with Counting(1) as workers:
+        enhancer = Enhancer(reader, None, matting, workers)
+
+        async def begin(**options):
+            asked = asyncio.ensure_future(enhancer.enhance(ask(pixels, **options)))
+            await asyncio.to_thread(matting.is_asked.wait, 60)
+            return asked
+
+        try:
+            yield begin, matting, workers
+        finally:
+            matting.go.set()
+
+
+async def test_a_diagnosis_ends_with_its_deadline(halted):
+    begin, matting, _ = halted
+    deadline_s = time.monotonic() + 0.5
+    asked = await begin(is_diagnosed_only=True, deadline_s=deadline_s)
+    await asyncio.sleep(max(0.0, deadline_s - time.monotonic()))
+    matting.go.set()
+    with pytest.raises(DeadlineExceeded):
+        await asked
+
+
+async def test_a_diagnosis_that_nobody_waits_for_ends_with_the_part_that_is_under_way(halted):
+    begin, matting, workers = halted
+    asked = await begin()
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    num_begun = workers.num_begun
+    matting.go.set()
+    await asyncio.to_thread(workers.submit(int).result)
+    assert workers.num_begun == num_begun + 1 and matting.num_asked == 1
 
 
 def test_the_packshots_that_tests_stand_on_are_there():

@@ -5,7 +5,14 @@ import pytest
 
 from diffusion.training.damage import save_as_jpeg
 from server.enhancement.detail import to_luma
-from server.enhancement.jpeg import cut_blocks, estimate_quality, measure_jpeg, transform
+from server.enhancement.jpeg import (
+    MAX_CELLS,
+    cut_blocks,
+    estimate_quality,
+    find_cells,
+    measure_jpeg,
+    transform,
+)
 from tests.server.enhancement.pictures import open_on_white
 
 
@@ -24,8 +31,30 @@ def test_the_transform_keeps_energy_and_puts_the_mean_first():
 def test_blocks_are_cut_along_the_grid_and_flat_ones_left_out():
     luma = np.zeros((40, 40), np.float32)
     luma[10:14, 12:15] = 200
-    assert len(cut_blocks(luma, 0, 0)) == 1
-    assert cut_blocks(luma, 2, 4)[0][0, 0] == 200
+    cells = find_cells(luma)
+    assert cells.tolist() == [[0, 0], [0, 8], [8, 0], [8, 8]]
+    assert len(cut_blocks(luma, cells, 0, 0)) == 1
+    assert cut_blocks(luma, cells, 2, 4)[0][0, 0] == 200
+
+
+def test_no_block_of_a_small_picture_is_passed_over():
+    luma = np.random.default_rng(0).integers(0, 256, (45, 83)).astype(np.float32)
+    cells = find_cells(luma)
+    for top, left in ((0, 0), (3, 5), (7, 7)):
+        blocks = cut_blocks(luma, cells, top, left)
+        assert len(blocks) == ((45 - top) // 8) * ((83 - left) // 8)
+        assert np.array_equal(blocks[0], luma[top : top + 8, left : left + 8])
+
+
+def test_of_a_huge_picture_as_many_blocks_are_looked_at_as_of_any(packshot):
+    huge = np.tile(save_as_jpeg(packshot, 25), (4, 4, 1))
+    luma = to_luma(huge)
+    cells = find_cells(luma)
+    assert len(cells) == MAX_CELLS
+    assert (np.ptp(cells, axis=0) > 1400).all(), "from all of the picture"
+    measure = measure_jpeg(luma)
+    assert int(measure.words.split()[-1]) == pytest.approx(25, abs=10)
+    assert not measure_jpeg(to_luma(np.tile(packshot, (4, 4, 1)))).is_found
 
 
 def test_a_packshot_that_was_none_has_no_grid(packshot):

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from server.enhancement.light import (
+    MAX_SEEN,
     find_tint,
     judge_cast,
     judge_exposure,
     measure_clipping,
     measure_light,
     saturate,
+    thin,
 )
 from server.enhancement.nouns import Picture
 from tests.server.enhancement.pictures import draw_box, expose, open_cutout, open_on_white
@@ -117,6 +119,16 @@ def test_what_is_hidden_tells_nothing_of_the_light():
     rgba[rgba[..., 3] == 0] = (1, 255, 3, 0)
     again = measure_light(Picture(rgba[..., :3], rgba[..., 3]))
     assert (again.white, again.black) == (light.white, light.black)
+
+
+def test_the_light_of_a_huge_picture_is_told_by_a_bounded_number_of_pixels():
+    small = expose(open_on_white(), 0.25)
+    huge = small.repeat(5, axis=0).repeat(5, axis=1)
+    assert np.array_equal(thin(small), small)
+    assert MAX_SEEN / 2 < thin(huge)[..., 0].size <= MAX_SEEN
+    one, other = measure_light(Picture(small)), measure_light(Picture(huge))
+    assert other.white == one.white == pytest.approx(137, abs=1)
+    assert other.black == pytest.approx(one.black, abs=2)
 
 
 def test_white_that_is_tinted_is_a_cast():

@@ -112,6 +112,35 @@ async def test_what_would_take_too_long_is_refused(restoring, monkeypatch):
         await restoring.restore(draw_picture(200, 200))
 
 
+async def test_only_tiles_in_which_something_is_done_count(restoring, monkeypatch):
+    monkeypatch.setattr(module, "MAX_TILES", 1)
+    pixels, mask = draw_picture(200, 200), np.zeros((200, 200), np.bool_)
+    mask[2:6, 2:6] = True
+    painted = await restoring.restore(pixels, mask)
+    assert np.array_equal(painted[~mask], pixels[~mask])
+    white = np.full((200, 200, 3), 255, np.uint8)
+    white[2:6, 2:6] = 0
+    assert (await restoring.restore(white)).shape == white.shape
+    mask[150:160, 150:160] = True
+    with pytest.raises(TooLarge):
+        await restoring.restore(pixels, mask)
+
+
+def test_a_picture_that_would_not_fit_into_memory_is_refused_before_it_is_cut(restorer):
+    for size in ((4001, 5000), (1, 400_000)):
+        with pytest.raises(TooLarge):
+            plan_tiles(restorer, np.zeros((*size, 3), np.uint8), None, None)
+
+
+def test_of_a_huge_picture_damage_is_estimated_in_the_middle(restorer):
+    watched, pixels = Watched(restorer), np.zeros((70, 2300, 3), np.uint8)
+    pixels[:, 120 : 120 + 2048] = 9
+    pixels[4:9, 4:9] = 1
+    plan_tiles(watched, pixels, None, None)
+    (seen,) = watched.estimated
+    assert seen.shape == (70, 2048, 3) and (seen == 9).all()
+
+
 async def test_a_deadline_that_passed_is_told(restoring):
     with pytest.raises(DeadlineExceeded):
         await restoring.restore(draw_picture(seed=9), deadline_s=time.monotonic() - 1)

@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from diffusion.looks import SceneWish
+from diffusion.choices import narrow
+from diffusion.looks import ANYWHERE, SceneWish
+from diffusion.scenes import PALETTES, SETTINGS
 from features.records import Shopper, Status
 from server.core import Arm, Enrolment, ImageRequest, InlineProduct, Mode
 from server.errors import InvalidRequest
 from server.experiments.assigner import Choice
 from server.experiments.assignment import (
+    NUM_SEEDS,
     Assignment,
     Assignments,
     apply,
@@ -345,9 +348,36 @@ def test_an_arm_changes_what_it_names_whatever_the_request_says():
     changes = Changes(Arm.PERSONALIZED, "fast", Mode.RESTYLE, 0.7, 4, "mint")
     scene = SceneWish("mint", "indoor", avoided_palettes=frozenset({"sand"}))
     changed = replace(asked, model="fast", mode=Mode.RESTYLE, strength=0.7, steps=4, scene=scene)
-    assert apply(asked, changes) == changed
-    assert apply(asked, Changes(Arm.GENERIC)) == asked == apply(asked, None)
-    assert apply(asked, Changes(Arm.PERSONALIZED, strength=0.0)).strength == 0.0
+    assert apply(asked, enrolled(changes)) == changed
+    assert apply(asked, enrolled(Changes(Arm.GENERIC))) == asked == apply(asked, enrolled(None))
+    assert apply(asked, enrolled(Changes(Arm.PERSONALIZED, strength=0.0))).strength == 0.0
+
+
+def enrolled(changes, unit="a"):
+    return Assignment(Arm.GENERIC, 0.0, unit, changes=changes)
+
+
+def test_an_arm_of_chance_deals_each_shopper_a_look_of_their_own_for_good():
+    changes = Changes(Arm.GENERIC, diversity=1.0)
+    dealt = {
+        (unit, product): apply(ImageRequest(product, seed=3), enrolled(changes, unit))
+        for unit in map(str, range(300))
+        for product in ("shoe", "lamp")
+    }
+    assert {request.diversity for request in dealt.values()} == {1.0}
+    seeds = {each: request.seed or 0 for each, request in dealt.items()}
+    assert all(0 <= seed < NUM_SEEDS for seed in seeds.values())
+    assert len(set(seeds.values())) > NUM_SEEDS / 2
+    assert sum(seeds[unit, "shoe"] == seeds[unit, "lamp"] for unit, _ in seeds) < 20
+    assert apply(ImageRequest("shoe"), enrolled(changes, "7")).seed == dealt["7", "shoe"].seed
+
+
+def test_chance_deals_every_look_about_as_often():
+    looks = [tuple(narrow(ANYWHERE).choose(seed, 1.0).values()) for seed in range(NUM_SEEDS)]
+    for axis, names in ((0, PALETTES), (1, SETTINGS)):
+        counts = Counter(look[axis] for look in looks)
+        assert set(counts) == set(names)
+        assert max(counts.values()) < 3 * min(counts.values())
 
 
 def test_the_strength_of_an_arm_is_that_of_its_assignment():

@@ -155,6 +155,8 @@ BOLD = "        shows: personalized\n        strength: 0.8\n"
             "experiments.0.arms.2.palette",
             AXES["palette"][0],
         ),
+        (("steps: 4", "diversity: 0"), 10, "experiments.0.arms.2.diversity", "greater than 0"),
+        (("steps: 4", "diversity: 1.1"), 10, "experiments.0.arms.2.diversity", "less than"),
         (("model: fast", 'model: ""'), 10, "experiments.0.arms.2.model", "at least 1"),
         # who, where and when
         (("[pt, ", "[xx-Latn, "), 11, "experiments.0.targeting.locales.0", "known language"),

@@ -1,7 +1,10 @@
 """Which arm a shopper was given once: kept in bounds, over a store."""
 
+import asyncio
+import threading
 from collections import defaultdict
 
+from server.experiments import sticky
 from server.experiments.sticky import Bucket, StickyMemory
 
 
@@ -70,3 +73,46 @@ def test_what_the_memory_holds_is_not_what_the_store_hands_out():
     assert shelf.buckets["a"] == {"one__0": A, "two__0": B} == memory.get("a")
     shelf.buckets["a"].clear()
     assert memory.get("a") == {"one__0": A, "two__0": B}
+
+
+class Slow(Shelf):
+    """Answers when it may, and lists by which threads it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = threading.Event()
+        self.threads: list[int] = []
+
+    def get(self, unit):
+        self.threads.append(threading.get_ident())
+        assert self.may_answer.wait(30)
+        return super().get(unit)
+
+
+async def test_a_store_is_asked_beside_the_event_loop_and_then_not_again():
+    shelf = Slow()
+    shelf.may_answer.set()
+    shelf.put("a", "one__0", A)
+    memory = StickyMemory(shelf)
+    await asyncio.gather(*(memory.recall(unit) for unit in ("a", "b", "")))
+    assert sorted(shelf.asked) == ["a", "b"], "nobody is not asked for"
+    assert threading.get_ident() not in shelf.threads
+    await memory.recall("a")
+    assert memory.get("a") == {"one__0": A} and memory.get("b") == {}
+    assert sorted(shelf.asked) == ["a", "b"]
+    await StickyMemory().recall("a")
+
+
+async def test_a_store_that_does_not_answer_is_done_without(monkeypatch):
+    monkeypatch.setattr(sticky, "RECALL_S", 0.05)
+    shelf = Slow()
+    shelf.put("a", "one__0", B)
+    memory = StickyMemory(shelf)
+    await memory.recall("a")
+    assert memory.get("a") == {}, "which does not wait for it"
+    memory.put("a", "one__0", A)
+    shelf.may_answer.set()
+    monkeypatch.setattr(sticky, "RECALL_S", 30.0)
+    shelf.put("b", "one__0", B)
+    await memory.recall("b")
+    assert memory.get("b") == {"one__0": B} and memory.get("a") == {"one__0": A}

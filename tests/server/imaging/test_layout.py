@@ -81,6 +81,18 @@ def test_a_thumbnail_has_a_price_or_a_badge_and_no_title():
     assert by_kind(badged).keys() == {Kind.PRODUCT, Kind.BADGE}
 
 
+def test_what_a_thumbnail_has_no_room_for_is_told():
+    left_out = "the {} is left out: the placement has no room for it".format
+    told = arrange_caption(placement=Placement.THUMBNAIL).warnings
+    assert told == (left_out("badge"), left_out("title"))
+    named = arrange_caption(placement=Placement.THUMBNAIL, title=False, title_text="Bag", badge="")
+    assert named.warnings == (left_out("title"),)
+    badged = arrange_caption(
+        placement=Placement.THUMBNAIL, title=False, price=None, former_price=None
+    )
+    assert badged.warnings == ()
+
+
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_scripts_from_the_right_are_mirrored(placement):
     """The same words in a layout for Arabic stand where those for English do in a mirror."""

@@ -75,7 +75,7 @@ class EnhanceImageRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., product_id: _Optional[str] = ..., image: _Optional[bytes] = ..., repairs: _Optional[_Iterable[_Union[Repair, str]]] = ..., diagnose_only: _Optional[bool] = ..., defect_mask: _Optional[bytes] = ..., steps: _Optional[int] = ..., upscale_factor: _Optional[int] = ..., output: _Optional[_Union[_images_pb2.OutputSpec, _Mapping]] = ...) -> None: ...
 
 class EnhanceImageResponse(_message.Message):
-    __slots__ = ("image", "findings", "repairs", "difference", "model", "mask_uncertainty", "timings", "warnings", "request_id")
+    __slots__ = ("image", "findings", "repairs", "difference", "model", "mask_uncertainty", "timings", "warnings", "request_id", "mask_source")
     class Finding(_message.Message):
         __slots__ = ("defect", "score_before", "score_after", "is_found", "measured")
         DEFECT_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class EnhanceImageResponse(_message.Message):
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MASK_SOURCE_FIELD_NUMBER: _ClassVar[int]
     image: _images_pb2.Image
     findings: _containers.RepeatedCompositeFieldContainer[EnhanceImageResponse.Finding]
     repairs: _containers.RepeatedScalarFieldContainer[Repair]
@@ -107,4 +108,5 @@ class EnhanceImageResponse(_message.Message):
     timings: _containers.RepeatedCompositeFieldContainer[_images_pb2.StageTiming]
     warnings: _containers.RepeatedScalarFieldContainer[str]
     request_id: str
-    def __init__(self, image: _Optional[_Union[_images_pb2.Image, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[EnhanceImageResponse.Finding, _Mapping]]] = ..., repairs: _Optional[_Iterable[_Union[Repair, str]]] = ..., difference: _Optional[_Union[_images_pb2.Image, _Mapping]] = ..., model: _Optional[_Union[_images_pb2.Model, _Mapping]] = ..., mask_uncertainty: _Optional[float] = ..., timings: _Optional[_Iterable[_Union[_images_pb2.StageTiming, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    mask_source: _images_pb2.MaskSource
+    def __init__(self, image: _Optional[_Union[_images_pb2.Image, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[EnhanceImageResponse.Finding, _Mapping]]] = ..., repairs: _Optional[_Iterable[_Union[Repair, str]]] = ..., difference: _Optional[_Union[_images_pb2.Image, _Mapping]] = ..., model: _Optional[_Union[_images_pb2.Model, _Mapping]] = ..., mask_uncertainty: _Optional[float] = ..., timings: _Optional[_Iterable[_Union[_images_pb2.StageTiming, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., mask_source: _Optional[_Union[_images_pb2.MaskSource, str]] = ...) -> None: ...
