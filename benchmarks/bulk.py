@@ -54,7 +54,7 @@ from server.sampling.cores import take_cores
 
 NUM_PRODUCTS = 8
 SHOPPERS = WorldSize(num_shoppers=64, num_creatives=64)
-NUM_IN_FLIGHT = 32
+NUM_IN_FLIGHT = 64
 MEBIBYTE = 1024 * 1024
 SMALL: dict[str, Any] = {"model": "fast", "steps": 1, "longest_side": 32}
 

@@ -43,6 +43,9 @@ _DONE, _SOME_FAILED, _NOT_STARTED, _SIGNALLED = 0, 1, 2, 128
 _NOT_STARTABLE = (JournalTaken, RayMissing, RequestsInvalid, StartFailed, TableUnreadable)
 _READ_TIMEOUT_S = 30.0
 
+MAX_ENGINES = 4
+"""Side by side in one process; each has models of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class BulkOptions:
@@ -128,6 +131,8 @@ def adapt(configuration: Configuration, engine: Literal["local", "ray"]) -> Conf
     is_strict = settings.strict or "strict" not in settings.model_fields_set
     num_threads = settings.threads or int(engine == "ray")
     settings = settings.model_copy(update={"strict": is_strict, "threads": num_threads})
+    if engine == "local" and not configuration.model.specifications:
+        settings = _spread(settings)
     if is_strict and "buckets" not in settings.model_fields_set:
         settings = settings.model_copy(update={"buckets": (_choose_bucket(settings),)})
     patient = features.model_copy(
@@ -137,6 +142,17 @@ def adapt(configuration: Configuration, engine: Literal["local", "ray"]) -> Conf
         }
     )
     return configuration.model_copy(update={"engine": settings, "features": patient})
+
+
+def _spread(settings: EngineSlice) -> EngineSlice:
+    """Engines side by side on a CPU of which nothing was said, where models are small: threads of
+    one forward wait for each other whenever one of them makes room for a picture's pixels."""
+    from server.commands.workshop import choose_device  # brings torch
+
+    if settings.devices or settings.threads or choose_device(settings.device) != "cpu":
+        return settings
+    num_engines = min(len(os.sched_getaffinity(0)), MAX_ENGINES)
+    return settings.model_copy(update={"devices": ("cpu",) * num_engines})
 
 
 def _choose_bucket(settings: EngineSlice) -> int:

@@ -23,11 +23,12 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from server import logs
 from server.__main__ import main
-from server.commands.bulk import adapt
-from server.configuration import Configuration, EngineSlice
+from server.commands.bulk import MAX_ENGINES, adapt
+from server.configuration import Configuration, EngineSlice, ModelSlice
 from tests.features.pictures import draw_picture, write_jsonl
 from tests.server.bulk.clouds import CLOUD
 from tests.server.bulk.drill import Drill, stand_in
@@ -418,6 +419,19 @@ def test_an_actor_takes_one_core_unless_it_is_given_more():
     assert adapt(Configuration(), "ray").engine.buckets == (16,)
     assert adapt(Configuration(engine=EngineSlice(threads=3)), "ray").engine.threads == 3
     assert adapt(Configuration(), "local").engine.threads == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it is for machines without a GPU")
+def test_small_models_get_engines_side_by_side_on_a_cpu_of_which_nothing_was_said(tmp_path):
+    def choose(model=None, **told):
+        configuration = Configuration(engine=EngineSlice(**told), model=model or ModelSlice())
+        return adapt(configuration, "local").engine.devices
+
+    assert choose() == ("cpu",) * min(len(os.sched_getaffinity(0)), MAX_ENGINES)
+    assert choose(threads=2) == choose(device="cuda") == ()
+    assert choose(devices=("cpu",)) == ("cpu",)
+    assert choose(ModelSlice(specifications=(tmp_path / "large.yaml",))) == ()
+    assert adapt(Configuration(), "ray").engine.devices == ()
 
 
 def test_any_store_takes_the_images_and_a_run_goes_on_there(run, requests):
