@@ -38,7 +38,7 @@ MAX_WEIGHT = 10.0
 (truncated importance sampling, Ionides, 2008)."""
 
 _EXPOSURES = (
-    *("exposure_id", TIMESTAMP, "unit", "product_id", "shows", "arm"),
+    *("exposure_id", TIMESTAMP, "unit", "product_id", "shows"),
     *("propensity", "is_override", "look"),
 )
 _DISLIKED = ("hide", "return")

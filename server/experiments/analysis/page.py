@@ -54,7 +54,7 @@ def _render_sections(report: ExperimentReport) -> Iterator[str]:
         yield render_arms(report)
     else:
         yield render_goal(report)
-        if report.timeline:
+        if len({point.start_s for point in report.timeline}) > 1:
             yield render_timeline(report)
         yield render_others(report)
         yield render_guardrails(report)

@@ -198,7 +198,7 @@ def open_tables(
 
 
 def _connect(settings: AnalysisSettings, spill: str) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(
+    connection = duckdb.connect(
         ":memory:",
         config={
             "memory_limit": f"{round(1024 * settings.memory_gib)}MiB",
@@ -208,6 +208,9 @@ def _connect(settings: AnalysisSettings, spill: str) -> duckdb.DuckDBPyConnectio
             "autoinstall_known_extensions": False,
         },
     )
+    # It would go among what a command prints.
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def _open(

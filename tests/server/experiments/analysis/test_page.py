@@ -139,3 +139,10 @@ def test_numbers_are_written_for_people():
     assert show_p(1e-9) == "< 0.0001" and show_p(0.0123) == "0.0123" and show_p(0.5) == "0.50"
     assert show_days(0.0) == "by now" and show_days(11.2) == "12 days"
     assert show_days(float("inf")) == "no end in sight"
+
+
+def test_one_day_is_no_curve(report):
+    first_s = min(point.start_s for point in report.timeline)
+    day = tuple(point for point in report.timeline if point.start_s == first_s)
+    assert "Over time" in render(report)
+    assert "Over time" not in render(replace(report, timeline=day))

@@ -14,6 +14,7 @@ from server.experiments.analysis.page import render
 from server.experiments.analysis.report import ExperimentReport, tell
 from server.experiments.analysis.settings import AnalysisSettings
 from server.experiments.analysis.study import analyze
+from server.experiments.analysis.tables import open_tables
 from server.experiments.definition import BanditSettings
 from tests.server.experiments.analysis.shop import ARMS, DAY_S, NOW_S, START_S, Shop, define
 from tests.server.experiments.analysis.test_decisions import learn
@@ -206,3 +207,10 @@ def test_json_has_the_fields_of_the_report_and_null_for_what_cant_be_told(report
 def test_neither_page_nor_json_has_the_id_of_a_shopper_or_an_image(report):
     for text in (tell(report), render(report)):
         assert "original-" not in text and "exposure-" not in text
+
+
+def test_the_database_prints_nothing_of_its_own(tmp_path):
+    """Its progress bar, which comes after seconds, went to standard output."""
+    with open_tables(tmp_path, define(), SETTINGS, NOW_S) as connection:
+        found = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
+    assert found == (False,)
