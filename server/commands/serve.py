@@ -80,11 +80,15 @@ async def run_server(
     try:
         await _open_ports(configuration, metrics, door, admin, port_file)
         async with build(configuration, metrics) as built, AsyncExitStack() as stack:
-            jobs = None
+            jobs = experimenting = None
             if (count := built.count_rows) is not None:
                 jobs = await stack.enter_async_context(
                     open_batches(configuration, built.pipeline, count, built.is_healthy, metrics)
                 )
+            if built.join is not None:  # before anybody is answered who should be in a test
+                opening = open_experiments(configuration, programme, built.models, metrics)
+                experimenting = await stack.enter_async_context(opening)
+                built.join(experimenting.trials)
             stopping.is_building = False
             metrics.model(built.model.name, built.model.digest)
             await door.open(built.pipeline, built.models, built.brand_kits)
@@ -92,10 +96,7 @@ async def run_server(
                 door.open_batches(jobs, built.models, built.brand_kits)
             if built.enhancer is not None:
                 door.open_enhancement(built.enhancer)
-            if built.join is not None:
-                opening = open_experiments(configuration, programme, built.models, metrics)
-                experimenting = await stack.enter_async_context(opening)
-                built.join(experimenting.trials)
+            if experimenting is not None:
                 door.open_experiments(experimenting.laboratory)
             if built.registry is not None:
                 await admin.open(built.registry)
