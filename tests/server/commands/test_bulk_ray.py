@@ -46,7 +46,8 @@ def test_a_signal_ends_actors_too_and_a_run_without_them_goes_on(path, tmp_path)
     out, builds = tmp_path / "out", tmp_path / "builds"
     builds.touch()
     process = start(path, out, *RAY, DRILL_S="1.0", DRILL_BUILDS=str(builds))
-    until(lambda: count_images(out) >= 8 and len(builds.read_text().splitlines()) >= 2)
+    until(lambda: count_images(out) >= 20 and len(builds.read_text().splitlines()) >= 2)
+    until(lambda: len(journal(out)) > 0)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 128 + signal.SIGTERM and "bulk: stopped by SIGTERM; " in err
