@@ -4,7 +4,7 @@ A simulated shop lets chance choose palette and setting of every image, for some
 real server. What was clicked, and nothing else, teaches a generator that knows looks but no
 shopper. Then shoppers whom nobody has met look at images made for them, and for nobody.
 
-Takes about 40 minutes on two cores, and `make dataset` first; what is done is not done again.
+Takes about half an hour on two cores, and `make dataset` first; what is done is not done again.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Effort:
     num_judged: int
 
 
-FULL = Effort(5000, 3, 600, 128)
+FULL = Effort(3000, 3, 400, 128)
 QUICK = Effort(120, 1, 4, 8)
 
 
