@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,9 @@ def told():
     """The labels of each metric, by all the names that Prometheus gives it."""
     metrics = Metrics()
     try:
-        found = {}
-        for metric in metrics.registry._names_to_collectors.values():
+        found: dict[str, set[str]] = {}
+        collectors: dict[str, Any] = dict(metrics.registry._names_to_collectors)
+        for metric in collectors.values():
             labels = {*metric._labelnames, *(("le",) if metric._type == "histogram" else ())}
             found |= {name: labels for name in metrics.registry._get_names(metric)}
         return found
@@ -53,7 +55,8 @@ def test_a_dashboard_asks_for_metrics_and_labels_that_there_are(path, told):
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
 def test_panels_have_titles_and_do_not_lie_over_each_other(path):
-    board, places = json.loads(path.read_text("utf-8")), set()
+    board = json.loads(path.read_text("utf-8"))
+    places: set[tuple[int, int]] = set()
     for panel in board["panels"]:
         assert panel["title"] and panel["targets"]
         at = panel["gridPos"]
