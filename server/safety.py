@@ -92,6 +92,8 @@ class DeniedWords:
 
     def find(self, text: str) -> list[Denied]:
         """The entries that a text holds, each once."""
+        if not text:
+            return []
         found: dict[Denied, None] = {}
         for letters, needles in zip(LETTERS, self._needles, strict=True):
             folded = f" {' '.join(split_words(text, letters))} "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -191,6 +191,14 @@ class Markets(_Part):
         return MONTHS[quarter % 4]
 
     def find_festival(self, market: str, day: date) -> Festival | None:
+        return self._festivals_found(market, day)
+
+    @cached_property
+    def _festivals_found(self) -> Callable[[str, date], Festival | None]:
+        """Every request asks, and nearly all of them about today."""
+        return lru_cache(1024)(self._look_for_festival)
+
+    def _look_for_festival(self, market: str, day: date) -> Festival | None:
         near = [(festival.distance(day), place) for place, festival in enumerate(self.festivals)]
         hits = [
             (gap, place)

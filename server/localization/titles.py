@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from server.localization.locales import complete, find_parent, read_tag
 
@@ -29,7 +30,7 @@ def choose_title(titles: Mapping[str, str], locale: str) -> Title:
 
     Raises KeyError on a product without titles.
     """
-    known = {str(read_tag(tag)).lower(): tag for tag, title in titles.items() if title.strip()}
+    known = {_spell(tag): tag for tag, title in titles.items() if title.strip()}
     for candidate in _parents(locale):
         if (found := known.get(candidate.lower())) is not None:
             if _shares_script(found, locale):
@@ -41,6 +42,11 @@ def choose_title(titles: Mapping[str, str], locale: str) -> Title:
         raise KeyError("a product without titles")
     found = _find_nearest(known.values(), DEFAULT_LANGUAGE) or known[min(known)]
     return Title(titles[found], found, is_fallback=True)
+
+
+@lru_cache(maxsize=4096)
+def _spell(tag: str) -> str:
+    return str(read_tag(tag)).lower()
 
 
 def _find_nearest(tags: Iterable[str], locale: str) -> str | None:
