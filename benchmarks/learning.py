@@ -10,7 +10,6 @@ Takes about half an hour on two cores, and `make dataset` first; what is done is
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import shutil
 import subprocess
@@ -28,7 +27,7 @@ from tqdm import tqdm
 
 from benchmarks.evaluated_study import SEED, paste
 from benchmarks.evaluated_world import SimulatedAudience, open_world
-from benchmarks.measurement import ROOT, Claim, Options, Report, parse_options
+from benchmarks.measurement import ROOT, Claim, Options, Report, make_claim, parse_options
 from diffusion.checkpoint import DEFAULT_CHECKPOINT
 from diffusion.encoders import Encoders
 from diffusion.evaluation.judge import load_judge
@@ -41,7 +40,7 @@ from features.simulate import LATENT_TASTES
 from features.store import StoreConfig
 from server.demo import SERVE
 from server.demo.process import running_server
-from server.demo.shop.program import PRODUCTS
+from server.demo.shop.program import PRODUCTS, name_store
 from server.demo.shop.shoppers import LIKED, Eyes, read_viewers
 from server.demo.shop.visits import Shop
 from server.rows import Defaults
@@ -82,7 +81,7 @@ def main(options: Options) -> int:
     if not clicks.exists():
         open_shop(folder, home, effort)
         command = [sys.executable, "-m", "server", "dataset", str(clicks)]
-        subprocess.run([*command, f"--features.home={home}", *name_store(home)], check=True)
+        subprocess.run([*command, f"--features.home={home}", name_store(home)], check=True)
     report.claims += list(describe_log(home, clicks))
     train(folder, clicks, effort)
     report.claims += list(compare(folder / "checkpoint", effort))
@@ -96,13 +95,8 @@ def open_shop(folder: Path, home: Path, effort: Effort) -> None:
     programme = folder / "experiment.yaml"
     programme.write_text(PROGRAMME)
     serve = [*SERVE, f"--experiments.programme={programme}", "--engine.max_rows=1024"]
-    with running_server([*serve, *name_store(home)], home, folder / "log", lambda: None) as ports:
+    with running_server([*serve, name_store(home)], home, folder / "log", lambda: None) as ports:
         asyncio.run(visit(ports.server, home, effort.num_visits))
-
-
-def name_store(home: Path) -> list[str]:
-    online = {"type": "sqlite", "path": str(StoreConfig(home=home).folder / "online.db")}
-    return [f"--features.online_store={json.dumps(online)}"]
 
 
 async def visit(address: str, home: Path, num_visits: int) -> None:
@@ -117,15 +111,15 @@ def describe_log(home: Path, clicks: Path) -> list[Claim]:
     """How much there is to learn from: how often a click was on the shopper's favourite."""
     tastes = {row["user_id"]: row for row in pq.read_table(home / LATENT_TASTES).to_pylist()}
     moments = pq.read_table(clicks, columns=["user_id", "clicked"]).to_pylist()
-    found = [tell_number("learning.clicks", float(len(moments)), "clicks")]
+    found = [make_claim("learning.clicks", [float(len(moments))], "clicks")]
     creatives = pq.read_table(clicks.with_name("creatives.parquet"))
     looks = {row["creative_id"]: row for row in creatives.drop_columns("embedding").to_pylist()}
     for axis in LIKED:
         liked = [looks[m["clicked"][0]][axis] == tastes[m["user_id"]][axis] for m in moments]
         share = 100 * float(np.mean(liked))
-        found.append(tell_number(f"learning.{axis}_of_clicks", share, "%"))
+        found.append(make_claim(f"learning.{axis}_of_clicks", [share], "%"))
         by_chance = 100 / len(AXES[axis])
-        found.append(tell_number(f"learning.{axis}_by_chance", by_chance, "%"))
+        found.append(make_claim(f"learning.{axis}_by_chance", [by_chance], "%"))
     return found
 
 
@@ -175,7 +169,7 @@ def compare(checkpoint: Path, effort: Effort) -> list[Claim]:
         claims.append(Claim(name, gain, "points", MARGIN, "higher", holds, len(learned), spread))
         shown = Counter(outcomes["generic"].shown_looks[:, list(AXES).index(axis)].tolist())
         most = 100 * shown.most_common(1)[0][1] / len(generic)
-        claims.append(tell_number(f"learning.{axis}_most_usual", most, "%"))
+        claims.append(make_claim(f"learning.{axis}_most_usual", [most], "%"))
     return claims
 
 
@@ -187,10 +181,6 @@ def tell_share(name: str, hits: np.ndarray[Any, np.dtype[np.float64]]) -> Claim:
     value, error = 100 * float(hits.mean()), 196 * math.sqrt(hits.var() / len(hits))
     spread = (value - error, value + error)
     return Claim(name, value, "%", None, "higher", None, len(hits), spread)
-
-
-def tell_number(name: str, value: float, unit: str) -> Claim:
-    return Claim(name, value, unit, None, "higher", None, 1, (value, value))
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def build_dataset(
 
 
 def read_exposures(events: Path, products: set[str]) -> pa.Table:
-    """Those that teach something, with `palette`, `setting` and `treatment`; each id once."""
+    """Those that teach something, with `palette`, `setting` and `treatment`."""
     table = _read(events / "exposures", _EXPOSURES)
     is_fair = pc.and_(pc.equal(table["shows"], "generic"), pc.invert(table["is_override"]))
     is_somebody = pc.greater(pc.utf8_length(table["unit"]), 0)

@@ -17,12 +17,11 @@ from features.vector import FingerprintMismatch
 from server.bulk.store import StoreFailed
 from server.commands.building import load_encoders, store_config
 from server.commands.enhancement import open_matting
-from server.commands.experiments import name_database, name_export, name_keys
+from server.commands.experiments import export_events, name_keys
 from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
 from server.errors import FailedPrecondition
-from server.experiments.event_log.export import export
-from server.experiments.event_log.opening import DatabaseUnusable, open_events
+from server.experiments.event_log.opening import DatabaseUnusable
 from server.experiments.pseudonyms import KeysUnusable, Pseudonyms, load_keys
 
 _UNUSABLE = (
@@ -36,18 +35,14 @@ def dataset(configuration: Configuration, catalogue: Path | None, out: Path) -> 
     """The exit status: 1 where nothing was written."""
     settings, home = configuration.experiments, configuration.features.home.absolute()
     try:
-        database = open_events(name_database(settings, home))
-        try:
-            export(database, name_export(home))
-        finally:
-            database.dispose()
+        events = export_events(settings, home)
         find_matte = open_matting(configuration.enhancement, "cpu").find_alpha
         out.parent.mkdir(parents=True, exist_ok=True)
         made = build_dataset(
             open_store(store_config(configuration.features)),
             load_encoders(configuration.model),
             [product for product, _ in Catalogue(catalogue or WORLD, find_matte)],
-            name_export(home),
+            events,
             Pseudonyms(load_keys(name_keys(settings, home)).lasting).name,
             out,
         )

@@ -117,6 +117,19 @@ def name_export(home: Path) -> Path:
     return home / "experiments" / "events"
 
 
+def export_events(settings: ExperimentsSlice, home: Path) -> Path:
+    """What is not exported yet, beside no server; the folder. Raises DatabaseUnusable, and what
+    `export` does."""
+    from server.experiments.event_log.export import export
+
+    folder, database = name_export(home), open_events(name_database(settings, home))
+    try:
+        export(database, folder)
+    finally:
+        database.dispose()
+    return folder
+
+
 def open_assigner(
     settings: ExperimentsSlice, programme: Programme, sticky: StickyStore
 ) -> Assigner:

@@ -9,15 +9,14 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from server.bulk.store import StoreFailed
-from server.commands.experiments import name_database, name_export, read_programme
+from server.commands.experiments import export_events, read_programme
 from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
 from server.errors import FailedPrecondition
 from server.experiments.analysis.page import render
 from server.experiments.analysis.report import ExperimentReport, tell
 from server.experiments.analysis.study import analyze
-from server.experiments.event_log.export import export
-from server.experiments.event_log.opening import DatabaseUnusable, open_events
+from server.experiments.event_log.opening import DatabaseUnusable
 
 
 def report(configuration: Configuration, key: str, html: Path | None, json: Path | None) -> int:
@@ -29,12 +28,7 @@ def report(configuration: Configuration, key: str, html: Path | None, json: Path
             known = ", ".join(each.key for each in programme.experiments) or "there is none"
             print(f"report: {key!r} is none of the experiments: {known}", file=sys.stderr)
             return 2
-        database = open_events(name_database(settings, home))
-        try:
-            folder = name_export(home)
-            export(database, folder)
-        finally:
-            database.dispose()
+        folder = export_events(settings, home)
         found = analyze(folder, experiment, time.time())
     except (StartFailed, FailedPrecondition, StoreFailed, DatabaseUnusable) as error:
         print(f"report: {error}", file=sys.stderr)

@@ -12,14 +12,14 @@ from server.core import Arm, Reason, Source
 from server.errors import DeadlineExceeded, ModelNotFound
 from server.experiments.assignment import Assignments
 from server.experiments.definition import Changes, ExperimentArm, Targeting
-from server.experiments.events import EventKind, Receipt
+from server.experiments.events import EventKind
 from server.experiments.exposures import open_token
 from server.experiments.growthbook_assigner import GrowthBookAssigner
 from server.experiments.programme import Programme
 from server.experiments.pseudonyms import Keys
 from server.experiments.trials import Trials
 from server.metrics import Metrics
-from tests.server.experiments.shoppers import PSEUDONYMS, make_experiment
+from tests.server.experiments.shoppers import PSEUDONYMS, Notebook, make_experiment
 from tests.server.scripted_reader import ask, taste
 
 KEYS = Keys((b"k" * 32,))
@@ -30,15 +30,6 @@ ARMS = (
     ExperimentArm("lost", 0.25, Changes(Arm.PERSONALIZED, model="unloaded")),
 )
 FACES = replace(make_experiment("faces"), arms=ARMS)
-
-
-class Notebook:
-    def __init__(self):
-        self.events = []
-
-    async def append(self, events):
-        self.events += events
-        return Receipt(len(events), 0)
 
 
 @pytest.fixture

@@ -63,9 +63,8 @@ def run(out: Path = OUT, size: Size | None = None) -> int:
     prepare_world(config, encoders, size=WorldSize(size.num_shoppers, size.num_creatives))
     programme = out / "experiment.yaml"
     programme.write_text(PROGRAMME)
-    online = {"type": "sqlite", "path": str((config.folder / "online.db").absolute())}
     serve = [*SERVE, f"--experiments.programme={programme}", "--engine.max_rows=1024"]
-    serve.append(f"--features.online_store={json.dumps(online)}")
+    serve.append(name_store(home))
     print("2/3  a server that assigns, renders and listens")
     with running_server(serve, home, out / "server.log", lambda: None) as ports:
         impressions, report = asyncio.run(_visit(ports.server, home))
@@ -77,6 +76,12 @@ def run(out: Path = OUT, size: Size | None = None) -> int:
     (out / "truth.json").write_text(json.dumps(shares, indent=1) + "\n", "utf-8")
     print(report.facts["verdict"]["headline"], describe(findings), out / "report.html", sep="\n\n")
     return 0 if all(each.is_right for each in findings) else 1
+
+
+def name_store(home: Path) -> str:
+    """Told where its features are, a server prepares no world of its own."""
+    online = {"type": "sqlite", "path": str(StoreConfig(home=home).folder / "online.db")}
+    return f"--features.online_store={json.dumps(online)}"
 
 
 async def _visit(address: str, home: Path) -> tuple[list[Impression], ExperimentReport]:

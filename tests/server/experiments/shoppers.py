@@ -6,11 +6,23 @@ from collections.abc import Iterable, Sequence
 from server.core import Arm
 from server.experiments.assigner import Assigner
 from server.experiments.definition import Changes, Experiment, ExperimentArm
+from server.experiments.events import Receipt
 from server.experiments.pseudonyms import Pseudonyms
 
 PSEUDONYMS = Pseudonyms(b"a key of sixteen")
 CHI_SQUARE = {1: 10.83, 2: 13.82, 3: 16.27, 4: 18.47, 8: 26.12}
 """By degrees of freedom: what one of a thousand exceeds by chance."""
+
+
+class Notebook:
+    """A log that keeps what it is given."""
+
+    def __init__(self):
+        self.events = []
+
+    async def append(self, events):
+        self.events += events
+        return Receipt(len(events), 0)
 
 
 def name_units(num: int) -> list[str]:

@@ -9,22 +9,12 @@ from server.experiments.events import EventKind, Exposure, Receipt
 from server.experiments.exposures import sign
 from server.experiments.pseudonyms import Keys
 from server.experiments.recording import Recorder, ReportedEvent
+from tests.server.experiments.shoppers import Notebook
 
 NOW_S = 1_800_000_000.0
 DAY_S = 86_400.0
 KEYS = Keys((b"k" * 32,))
 OTHER = Keys((b"o" * 32,))
-
-
-class Notebook:
-    """A log that keeps what it is given."""
-
-    def __init__(self):
-        self.events = []
-
-    async def append(self, events):
-        self.events += events
-        return Receipt(len(events), 0)
 
 
 class Closed:
