@@ -41,7 +41,8 @@ def find_difference(pixels: Pixels, placed: Placed) -> int | None:
         return None
     shown = pixels[placed.box]
     difference = np.maximum(shown, placed.rgb) - np.minimum(shown, placed.rgb)
-    return int(difference[placed.core].max())
+    # Whole channels: picking the pixels of the mask takes ten times as long.
+    return max(int((difference[..., c] * placed.core).max()) for c in range(3))
 
 
 def find_sharpness(pixels: Pixels) -> float:

@@ -83,8 +83,8 @@ class Outline:
         """Pixels that look like the product's edge."""
         usual = fill(shown, ~self.beyond).astype(np.float32)
         ahead, step = shown - usual, self.edge - usual
-        contrast = (step**2).sum(axis=-1)
-        is_ahead = (ahead * step).sum(axis=-1) > 0.5 * contrast
+        contrast = np.einsum("hwc,hwc->hw", step, step)
+        is_ahead = np.einsum("hwc,hwc->hw", ahead, step) > 0.5 * contrast
         rows, columns = np.nonzero(where & is_ahead & (contrast > MIN_CONTRAST**2))
         found, others = np.zeros_like(where), shown[self.beyond][::3].astype(np.float32)
         if not len(others):
