@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,7 @@ from diffusion.image_model import ImageModel
 from server.core import ImageRequest, ModelCard
 from server.creative import Kind
 from server.experiments.assignment import Assignment
-from server.image_cache.names import Circumstances, name_image
+from server.image_cache.names import Circumstances, name_image, spell_settings
 from server.image_cache.tastes import quantize_taste
 from server.imaging.frame import Frame, find_size
 from server.imaging.placements import PRESETS
@@ -137,7 +137,7 @@ class Commission:
                 day=self.agreed.occasion.day.isoformat()
                 if self.request.localization.occasion
                 else "",
-                defaults={"preset": asdict(model.preset), "limits": asdict(defaults)},
+                defaults=spell_settings(model.preset, defaults),
             ),
         )
 

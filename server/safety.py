@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
@@ -26,6 +27,9 @@ LETTERS = tuple(dict(zip("034571@$", f"oeast{one}as", strict=True)) for one in "
 TOKEN = re.compile(r"[\w@$]+")
 UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Han."""
+
+NUM_REMEMBERED, LONGEST_REMEMBERED = 4096, 200
+"""Texts whose entries are known without looking again, and the characters of one."""
 
 MIN_SPELLED = 3
 """Letters in a row that are read as one word: "n s f w"."""
@@ -76,6 +80,7 @@ class DeniedWords:
             for phrase in category.list_phrases()
         ]
         self._needles = [[(as_needle(e.word, letters), e) for e in entries] for letters in LETTERS]
+        self._recall = lru_cache(NUM_REMEMBERED)(self._look)
 
     @classmethod
     def read(cls, path: Path | None = None) -> DeniedWords:
@@ -94,11 +99,15 @@ class DeniedWords:
         """The entries that a text holds, each once."""
         if not text:
             return []
+        # Titles of products come again and again.
+        return list(self._recall(text) if len(text) <= LONGEST_REMEMBERED else self._look(text))
+
+    def _look(self, text: str) -> tuple[Denied, ...]:
         found: dict[Denied, None] = {}
         for letters, needles in zip(LETTERS, self._needles, strict=True):
             folded = f" {' '.join(split_words(text, letters))} "
             found |= {entry: None for needle, entry in needles if needle in folded}
-        return list(found)
+        return tuple(found)
 
     def find_categories(self, text: str, *, is_of_product: bool = False) -> tuple[str, ...]:
         """Those of the entries that a text holds, perhaps one that says what a product is: what a

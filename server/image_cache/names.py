@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Hashable, Mapping, Sequence, Set
 from datetime import date
 from enum import Enum
-from typing import Any
+from functools import lru_cache
 
 from server.core import ImageRequest, ModelCard
 
@@ -53,7 +53,7 @@ class Circumstances:
     `product` digests all that is seen of it, by the model and of its packshot; `title` is the one
     in the language of who asks, and `taste` the cell of `quantize_taste`. `strength` is 0 where no
     shopper takes part. `brand_kit` digests the kit's content; `day` is that of an occasion, empty
-    without one; `defaults` has whatever else the server chose where the request left it open.
+    without one; `defaults` spells whatever else the server chose where the request left it open.
     """
 
     product: bytes
@@ -67,7 +67,7 @@ class Circumstances:
     feature_fingerprint: str
     brand_kit: bytes = b""
     day: str = ""
-    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    defaults: bytes = b""
 
 
 def name_image(request: ImageRequest, circumstances: Circumstances) -> str:
@@ -78,6 +78,12 @@ def name_image(request: ImageRequest, circumstances: Circumstances) -> str:
             digest.update(_spell(field.name) + _spell(getattr(request, field.name)))
     digest.update(_spell(circumstances))
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def spell_settings(*settings: Hashable) -> bytes:
+    """Bytes that differ wherever settings do, which come again with every request."""
+    return _spell(settings)
 
 
 def _spell(value: object) -> bytes:

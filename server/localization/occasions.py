@@ -137,5 +137,5 @@ def _find_gaps(markets: Markets, region: str, day: date) -> tuple[str, ...]:
     return tuple(
         f"the dates of {festival.name} are known until {max(festival.dates).year} only"
         for festival in markets.festivals
-        if markets.counts_in(festival.markets, region) and festival.is_beyond_table(day)
+        if festival.is_beyond_table(day) and markets.counts_in(festival.markets, region)
     )

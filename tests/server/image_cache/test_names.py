@@ -11,7 +11,7 @@ import pytest
 from diffusion.looks import SceneWish
 from server.core import ImageRequest, InlineProduct, ModelCard, OutputSpec
 from server.creative import Box, Caption, Element, Kind, Layout, Localization, Price, TextStyle
-from server.image_cache.names import ANSWERING, RESOLVED, Circumstances, name_image
+from server.image_cache.names import ANSWERING, RESOLVED, Circumstances, name_image, spell_settings
 
 REQUEST = ImageRequest(
     "backpack",
@@ -45,7 +45,7 @@ HERE = Circumstances(
     feature_fingerprint="print",
     brand_kit=b"kit",
     day="2026-02-14",
-    defaults={"steps": 20},
+    defaults=b"20 steps",
 )
 
 
@@ -143,21 +143,19 @@ def test_text_can_not_slip_from_one_field_into_the_next():
     one = ImageRequest("x", style="ab", brand_kit="c")
     other = ImageRequest("x", style="a", brand_kit="bc")
     assert name_image(one, HERE) != name_image(other, HERE)
-    two, first = ({"a": words} for words in (("x", "y"), ("xstry",)))
-    assert name_image(one, dataclasses.replace(HERE, defaults=two)) != name_image(
-        one, dataclasses.replace(HERE, defaults=first)
-    )
+    assert spell_settings(("x", "y")) != spell_settings(("xstry",))
+    assert spell_settings("x", "y") != spell_settings(("x", "y"))
 
 
 def test_the_order_of_a_set_or_a_mapping_does_not_matter():
-    one = dataclasses.replace(HERE, defaults={"a": 1, "b": 2})
-    other = dataclasses.replace(HERE, defaults={"b": 2, "a": 1})
-    assert name_image(REQUEST, one) == name_image(REQUEST, other)
+    one = dataclasses.replace(INLINE, product=InlineProduct("bag", b"", {"a": "1", "b": "2"}))
+    other = dataclasses.replace(INLINE, product=InlineProduct("bag", b"", {"b": "2", "a": "1"}))
+    assert name_image(one, HERE) == name_image(other, HERE)
 
 
 def test_a_value_without_a_name_is_refused_and_not_left_out():
     with pytest.raises(TypeError, match="object"):
-        name_image(REQUEST, dataclasses.replace(HERE, defaults={"a": object()}))
+        spell_settings(object())
 
 
 def test_the_size_and_format_of_a_picture_are_in_its_name():
