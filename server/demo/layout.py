@@ -47,8 +47,12 @@ def _tiles(shots: Sequence[Shot], by_name: Mapping[str, Picture]) -> tuple[Tile,
 
 def _tile(picture: Picture) -> Tile:
     result = picture.result
+    told = f"{sum(result.timings_ms.values()):.0f} ms"
+    if result.image.is_original:
+        note = f"the merchant's own picture · {told}"
+        return Tile(result.image.data, picture.shot.caption, note, False)
     reason = result.personalization.reason.replace("_", " ")
-    note = f"{reason} · {result.steps} steps · {sum(result.timings_ms.values()):.0f} ms"
+    note = f"{reason} · {result.steps} steps · {told}"
     return Tile(result.image.data, picture.shot.caption, note, result.personalization.applied)
 
 
