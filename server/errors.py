@@ -9,6 +9,9 @@ EtalageError
 ├── ModelBusy            another load or unload of that model is under way
 ├── FailedPrecondition   the server is not in a state for that; says why
 ├── Overloaded           come back after `retry_after_s`
+│   └── QuotaExceeded    the tenant's share is spent, while others may still be served
+├── Unauthenticated      nobody knows who calls; `reason` says why, and nothing more
+├── PermissionDenied     who calls may not do that
 ├── Unavailable          a part that the request needs is down, or the server is stopping
 ├── DeadlineExceeded     it could not be, or was not, done in time
 ├── Cancelled            somebody asked for that, by the request's id
@@ -97,6 +100,28 @@ class Overloaded(EtalageError):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(f"the server is full; retry after {retry_after_s:.2f} s")
         self.retry_after_s = retry_after_s
+
+
+class QuotaExceeded(Overloaded):
+    reason = "QUOTA_EXCEEDED"
+
+    def __init__(self, tenant: str, quota: str, retry_after_s: float) -> None:
+        EtalageError.__init__(
+            self, f"the quota of {quota} is spent; retry after {retry_after_s:.2f} s"
+        )
+        self.tenant, self.quota, self.retry_after_s = tenant, quota, retry_after_s
+
+
+class Unauthenticated(EtalageError):
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class PermissionDenied(EtalageError):
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 class Unavailable(EtalageError):

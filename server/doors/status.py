@@ -1,9 +1,9 @@
 """Errors as google.rpc.Status, translated here, once, by table.
 
 Every status carries exactly one ErrorInfo of domain "etalage"; INVALID_ARGUMENT carries a
-BadRequest, RESOURCE_EXHAUSTED and UNAVAILABLE carry a RetryInfo and tell the client when to come
-back, CANCELLED tells it never to. What is not in the table is INTERNAL, and none of its text leaves
-the server.
+BadRequest, a spent quota a QuotaFailure, RESOURCE_EXHAUSTED and UNAVAILABLE carry a RetryInfo and
+tell the client when to come back, CANCELLED tells it never to. What is not in the table is
+INTERNAL, and none of its text leaves the server.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
@@ -40,6 +40,8 @@ _CODES: tuple[tuple[type[Exception], StatusCode], ...] = (
     (errors.FailedPrecondition, StatusCode.FAILED_PRECONDITION),
     (CheckpointUnusable, StatusCode.FAILED_PRECONDITION),
     (errors.Overloaded, StatusCode.RESOURCE_EXHAUSTED),
+    (errors.Unauthenticated, StatusCode.UNAUTHENTICATED),
+    (errors.PermissionDenied, StatusCode.PERMISSION_DENIED),
     (errors.Unavailable, StatusCode.UNAVAILABLE),
     (FeaturesUnavailable, StatusCode.UNAVAILABLE),
     (errors.DeadlineExceeded, StatusCode.DEADLINE_EXCEEDED),
@@ -113,6 +115,9 @@ def _details(error: BaseException, request_id: str) -> Iterator[Message]:
     yield ErrorInfo(reason=reason_of(error), domain=DOMAIN, metadata=_metadata(error, request_id))
     if isinstance(error, errors.InvalidRequest):
         yield _bad_request(error)
+    if isinstance(error, errors.QuotaExceeded):
+        subject = f"tenant:{error.tenant}"
+        yield QuotaFailure(violations=[{"subject": subject, "description": error.quota}])
     if (pause_s := retry_after_s(error)) is not None:
         delay = Duration()
         delay.FromNanoseconds(round(pause_s * 1e9))

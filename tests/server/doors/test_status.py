@@ -15,6 +15,9 @@ ALL = [
     errors.ModelBusy("studio"),
     errors.FailedPrecondition("it is the default", "DEFAULT_MODEL"),
     errors.Overloaded(1.5),
+    errors.QuotaExceeded("shop", "9 images per minute", 1.5),
+    errors.Unauthenticated("NO_CREDENTIALS"),
+    errors.PermissionDenied("SCOPE_MISSING"),
     errors.Unavailable("stopping", "STOPPING"),
     errors.DeadlineExceeded("too late"),
     errors.SamplingFailed("broke"),
@@ -30,7 +33,7 @@ def test_every_error_of_the_server_is_in_the_table():
     ours = {kind for kind in _subclasses(errors.EtalageError) if kind.__module__ == errors.__name__}
     assert {type(error) for error in ALL} == ours - {errors.EtalageError}
     codes = {code_of(error) for error in ALL}
-    assert len(codes) == len(ALL) - 3  # not found: a product, a model, a batch, an experiment
+    assert len(codes) == len(ALL) - 4  # not found: four things; overloaded: all, or a tenant
     assert len({reason_of(error) for error in ALL}) == len(ALL)
 
 
