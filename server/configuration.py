@@ -72,6 +72,15 @@ class ServerSlice(Slice):
     admin_port: int = setting(50052, "port of gRPC for admins; 0 picks a free one", ge=0, le=65535)
     metrics_host: str = setting("127.0.0.1", "address of the Prometheus port")
     metrics_port: int = setting(9464, "port of Prometheus; 0 picks a free one", ge=0, le=65535)
+    health_host: str = setting(
+        "127.0.0.1", "address of the health port, which is plain and tells nothing but health"
+    )
+    health_port: int = setting(
+        0,
+        "port of gRPC for health alone, whatever the other port does; 0 picks a free one",
+        ge=0,
+        le=65535,
+    )
     max_in_flight: int = setting(
         256, "requests worked on at once; further ones are refused", "requests", ge=1, le=100_000
     )
@@ -389,6 +398,43 @@ class ExperimentsSlice(Slice):
     )
 
 
+class AccessSlice(Slice):
+    """Who may call, and that nobody reads along."""
+
+    tenants: Path | None = setting(
+        None, "YAML file of those who may call; unset: everybody who reaches the ports"
+    )
+    certificate: Path | None = setting(
+        None, "the server's certificate chain, PEM, for the ports of gRPC; unset: plain text"
+    )
+    key: Path | None = setting(None, "and its private key, PEM without a password")
+    client_ca: Path | None = setting(
+        None, "who vouches for clients, PEM: they must show a certificate; unset: they need none"
+    )
+    reload_s: float = seconds(
+        5.0, "pause between two looks at these files for changes", ge=0.05, le=3600
+    )
+    allow_plain_text: bool = setting(
+        False,
+        "let the ports of gRPC be open to the network without encryption, on the addresses "
+        "named by plain_text_addresses",
+    )
+    plain_text_addresses: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = setting(
+        (), "the hosts of those ports again, so that nobody says so by accident"
+    )
+    allow_anybody: bool = setting(
+        False, "let ports that are open to the network serve everybody, without tenants"
+    )
+
+    @model_validator(mode="after")
+    def _pair(self) -> AccessSlice:
+        if bool(self.certificate) != bool(self.key):
+            raise ValueError("certificate and key: one needs the other")
+        if self.client_ca is not None and self.certificate is None:
+            raise ValueError("client_ca needs certificate and key")
+        return self
+
+
 class LoggingSlice(Slice):
     """What is told on standard error."""
 
@@ -426,6 +472,7 @@ class Configuration(BaseSettings):
     image_cache: ImageCacheSlice = ImageCacheSlice()
     batches: BatchesSlice = BatchesSlice()
     experiments: ExperimentsSlice = ExperimentsSlice()
+    access: AccessSlice = AccessSlice()
     logging: LoggingSlice = LoggingSlice()
     drain: DrainSlice = DrainSlice()
 

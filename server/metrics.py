@@ -226,6 +226,21 @@ class Metrics:
             "How likely shoppers would be so unevenly spread over arms by chance.",
             "experiment",
         )
+        self._authentications = counter(
+            "authentications_total", "Callers asked who they are.", "kind", "result"
+        )
+        self._quota_refusals = counter(
+            "quota_refusals_total", "Requests beyond a tenant's quota.", "tenant"
+        )
+        self._reloads = counter(
+            "access_reloads_total",
+            "Certificates, tenants and keys read again, as they had changed.",
+            "what",
+            "result",
+        )
+        self._certificate_end_s = gauge(
+            "certificate_expiry_timestamp_seconds", "When the server's certificate ends."
+        )
         self._read_s = histogram("feature_read_seconds", "Feature reads.", _READ_S, "view")
         self._missing = counter(
             "feature_missing_total", "Feature rows that could not be used.", "view", "reason"
@@ -347,6 +362,20 @@ class Metrics:
 
     def sample_ratio(self, experiment: str, p_value: float) -> None:
         self._sample_ratio(experiment).set(p_value)
+
+    # who may call
+
+    def authenticated(self, kind: str, result: str) -> None:
+        self._authentications(kind, result).inc()
+
+    def quota_refused(self, tenant: str) -> None:
+        self._quota_refusals(tenant).inc()
+
+    def reloaded(self, what: str, result: str) -> None:
+        self._reloads(what, result).inc()
+
+    def certificate_expires(self, unix_s: float) -> None:
+        self._certificate_end_s().set(unix_s)
 
     # the models
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import uvloop
 
 from server import logs
+from server.access.access import Access
+from server.access.exposure import check_exposure
 from server.commands.batches import open_batches
 from server.commands.experiments import open_experiments, read_programme
 from server.commands.start_failed import StartFailed
@@ -76,8 +78,11 @@ async def run_server(
     programme = read_programme(configuration.experiments)
     doors = images, batches, enhancement, experiments, models
     metrics = Metrics([method for door in doors for method in door.METHODS])
-    door, admin = Door(configuration.server, metrics), AdminDoor(configuration.server, metrics)
+    access = open_access(configuration, metrics)
+    door = Door(configuration.server, metrics, access)
+    admin = AdminDoor(configuration.server, metrics, access)
     try:
+        access.start()
         await _open_ports(configuration, metrics, door, admin, port_file)
         async with build(configuration, metrics) as built, AsyncExitStack() as stack:
             jobs = experimenting = None
@@ -112,8 +117,18 @@ async def run_server(
     finally:
         await door.stop()
         await admin.stop()
+        await access.close()
         metrics.close()
         log.info("stopped")
+
+
+def open_access(configuration: Configuration, metrics: Metrics) -> Access:
+    """Raises StartFailed."""
+    try:
+        check_exposure(configuration)
+        return Access.open(configuration.access, metrics)
+    except ValueError as error:  # each says which file or setting is wrong
+        raise StartFailed(str(error)) from error
 
 
 class Stopping:
@@ -156,6 +171,7 @@ async def _open_ports(
 ) -> None:
     settings = configuration.server
     ports = {"grpc": await door.start(), "admin": await admin.start()}
+    ports["health"] = await door.start_health()
     try:
         ports["metrics"] = metrics.serve(settings.metrics_host, settings.metrics_port)
     except OSError as error:

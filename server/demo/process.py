@@ -28,6 +28,7 @@ class Ports:
     grpc: int
     admin: int
     metrics: int
+    health: int
 
     @property
     def server(self) -> str:

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from google.protobuf.message import Message
 
+from server.access.calls import name_apart
 from server.configuration import ServerSlice
 from server.core import Accepted, Answer, Event, ImageRequest, ImageResult, Source
 from server.idempotency import Repeats
@@ -69,13 +70,13 @@ class Answers:
         else:
             loop = asyncio.get_running_loop()
             digest = await loop.run_in_executor(self._workers, _digest, content)
-        repeat = Repeat(f"{kind} {request_id}", digest)
+        repeat = Repeat(name_apart(f"{kind} {request_id}"), digest)
         self._repeats.check(*repeat)
         return repeat
 
     def knows(self, kind: str, request_id: str, count: int = 1) -> bool:
         """Whether any of the `count` answers of the request is there or on its way."""
-        name = f"{kind} {request_id}"
+        name = name_apart(f"{kind} {request_id}")
         return any(self._repeats.knows(name, number) for number in range(count))
 
     async def answer(

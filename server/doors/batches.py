@@ -18,6 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from etalage.v1 import batches_pb2 as pb
 from etalage.v1 import images_pb2
+from server.access.calls import charge_images
 from server.batches.batch import Batch, BatchState, Request, Submission
 from server.batches.jobs import Jobs
 from server.bulk.record import Record
@@ -91,9 +92,12 @@ class BatchService:
     async def generate_batch(self, data: bytes, context: Context) -> pb.GenerateBatchResponse:
         loop, is_gone = asyncio.get_running_loop(), threading.Event()
         try:
-            submission = await loop.run_in_executor(self._workers, self._read, data, is_gone)
+            submission, num_images = await loop.run_in_executor(
+                self._workers, self._read, data, is_gone
+            )
         finally:
             is_gone.set()
+        charge_images(num_images, is_held=False)
         batch, was_known = await self._registry.submit(submission)
         return pb.GenerateBatchResponse(batch=batch_to_proto(batch), was_known=was_known)
 
@@ -131,11 +135,13 @@ class BatchService:
         assert self._jobs is not None  # the gate is shut until there are any
         return self._jobs
 
-    def _read(self, data: bytes, is_gone: threading.Event) -> Submission:
-        """In a thread: there may be 10,000 requests, and pictures among them."""
+    def _read(self, data: bytes, is_gone: threading.Event) -> tuple[Submission, int]:
+        """And how many images it asks for. In a thread: there may be 10,000 requests, and pictures
+        among them."""
         message = wire.parse(pb.GenerateBatchRequest, data, self._max_bytes)
         _refuse(check_batch(message, data, self._models, self._brand_kits, is_gone.is_set))
-        return submission_from_proto(message)
+        num_images = sum(image.num_images or 1 for image in message.requests)
+        return submission_from_proto(message), num_images
 
 
 def submission_from_proto(message: pb.GenerateBatchRequest) -> Submission:

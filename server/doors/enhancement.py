@@ -11,6 +11,7 @@ import grpc
 from etalage.v1 import enhancement_pb2 as pb
 from etalage.v1 import images_pb2
 from server import logs
+from server.access.calls import charge_images
 from server.core import OutputSpec
 from server.doors import wire
 from server.doors.creatives import MASK_SOURCES
@@ -72,6 +73,7 @@ class EnhancementService:
         if violations:
             raise InvalidRequest(*violations)
         assert self._enhancer is not None  # the gate is shut until there is one
+        charge_images(1)
         remaining_s: float | None = context.time_remaining()
         deadline_s = None if remaining_s is None else time.monotonic() + remaining_s
         result = await self._enhancer.enhance(enhancement_from_proto(message, deadline_s))

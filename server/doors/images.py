@@ -16,6 +16,7 @@ import grpc
 
 from etalage.v1 import images_pb2 as pb
 from server import logs
+from server.access.calls import charge_images, name_apart
 from server.cancellation import Cancellations
 from server.configuration import ServerSlice
 from server.core import MAX_SLATE, QUALITY, ImageRequest, ImageResult
@@ -123,6 +124,7 @@ class ImageService:
         violations = check_image(image, models=self._models, brand_kits=self._brand_kits)
         await self._check_image(image, violations, wire.has_both_products(data))
         request = request_from_proto(image, deadline_s=_deadline_s(context))
+        charge_images(request.num_images)
         repeat = await self._answers.recognize("image", image.request_id, image)
         with self._cancellations.running(_name(image.request_id)) as run:
             result = await run.start(self._answers.answer(request, repeat))
@@ -143,6 +145,7 @@ class ImageService:
             deadline_s=_deadline_s(context),
             preview_side=message.preview_side,
         )
+        charge_images(request.num_images)
         repeat = await self._answers.recognize("image", image.request_id, image)
         updates = Updates()
         with self._cancellations.running(_name(image.request_id)) as run:
@@ -163,6 +166,7 @@ class ImageService:
         slate = wire.parse(pb.GenerateSlateRequest, data, self._max_bytes)
         _bind(slate.request_id, slate.template.user_id)
         _refuse(check_slate(slate, self._models, self._brand_kits))
+        charge_images(len(slate.product_ids))
         repeat = await self._answers.recognize("slate", slate.request_id, slate)
         deadline_s = _deadline_s(context)
         requests = slate_from_proto(slate, deadline_s=deadline_s)
@@ -194,6 +198,7 @@ class ImageService:
         violations = check_explain(message, self._models, self._brand_kits)
         await self._check_image(image, violations, has_both, "image.")
         request = request_from_proto(image, deadline_s=_deadline_s(context))
+        charge_images(1)
         side = message.map_side if message.HasField("map_side") else DEFAULT_MAP_SIDE
         assert self._pipeline is not None  # the gate is shut until there is one
         with self._cancellations.running(_name(image.request_id)) as run:
@@ -210,7 +215,7 @@ class ImageService:
             knows = self._answers.knows
             return knows("image", request_id) or knows("slate", request_id, MAX_SLATE)
 
-        outcome = self._cancellations.cancel(request_id, is_answered)
+        outcome = self._cancellations.cancel(_name(request_id), is_answered)
         log.info("cancelled", count=outcome.num_cancelled, remembered=outcome.is_remembered)
         return pb.CancelImageResponse(
             num_cancelled=outcome.num_cancelled, is_remembered=outcome.is_remembered
@@ -293,7 +298,7 @@ def _bind(request_id: str, user_id: str) -> None:
 
 def _name(request_id: str) -> str:
     """By what a call can be cancelled: its own id, or the one that the server told."""
-    return request_id or logs.current_request_id()
+    return name_apart(request_id or logs.current_request_id())
 
 
 def _refuse(violations: Iterable[Violation]) -> None:

@@ -16,6 +16,9 @@ from typing import Any
 import grpc
 
 from server import logs
+from server.access.calls import Call, enter_call
+from server.access.reception import Reception
+from server.access.scopes import Rule, need_of
 from server.doors.admission import Gate
 from server.doors.messages import source_of
 from server.doors.status import code_of, is_expected, message_of, reason_of, trailers_of
@@ -36,6 +39,7 @@ class _Call:
     started_s: float
     source: str = "none"
     is_inside: bool = False
+    admitted: Call | None = None
 
     def note(self, message: object) -> None:
         source = source_of(message)
@@ -50,12 +54,19 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """
 
     def __init__(
-        self, service: str, gate: Gate, metrics: Metrics, free: Collection[str] = ()
+        self,
+        service: str,
+        gate: Gate,
+        metrics: Metrics,
+        free: Collection[str] = (),
+        reception: Reception | None = None,
     ) -> None:
+        """Without a `reception` nobody is asked who they are."""
         self._prefix = f"{service}/"
         self._gate = gate
         self._metrics = metrics
         self._free = frozenset(free)
+        self._reception = reception
 
     async def intercept_service(
         self, continuation: Callable[..., Awaitable[Handler]], handler_call_details: Any
@@ -65,7 +76,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if handler is None:
             self._metrics.not_ours("UNIMPLEMENTED")
             return None
-        if not method.startswith(self._prefix):
+        if not method.startswith(self._prefix) and need_of(method) is Rule.OPEN:
             return handler
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(
@@ -115,7 +126,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         failure: Exception | None = None
         code = "OK"
         try:
+            if self._reception is not None:
+                call.admitted = await _admit(self._reception, method, context)
             if method not in self._free:
+                if call.admitted is not None:
+                    call.admitted.charge_request()
                 self._gate.enter()
                 call.is_inside = True
             yield call
@@ -134,14 +149,31 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         seconds = time.monotonic() - call.started_s
         if call.is_inside:
             self._gate.leave(seconds)
+        if call.admitted is not None:
+            call.admitted.end()
         self._metrics.finished(call.method, code, call.source, seconds)
         told = {"method": call.method, "code": code, "seconds": round(seconds, 4)}
+        if call.admitted is not None:
+            told["tenant"] = call.admitted.tenant
         if failure is not None and not is_expected(failure):
             log.error("failed", exc_info=failure, **told)
         elif failure is not None:
             log.info("refused", reason=reason_of(failure), **told)
         else:
             log.info("answered", source=call.source, **told)
+
+
+async def _admit(reception: Reception, method: str, context: Context) -> Call | None:
+    """Raises Unauthenticated and PermissionDenied."""
+    shown = context.auth_context()
+    names = {
+        name.decode("utf-8", "replace")
+        for kind in ("x509_common_name", "x509_subject_alternative_name")
+        for name in shown.get(kind, ())
+    }
+    call = await reception.admit(method, context.invocation_metadata() or (), names)
+    enter_call(call)
+    return call
 
 
 async def _abort(context: Context, error: Exception, request_id: str) -> None:

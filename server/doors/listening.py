@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from functools import partial
 
 from server import logs
+from server.access.access import Access
 from server.batches.jobs import Jobs
 from server.configuration import DrainSlice, ServerSlice
+from server.doors import channelz
 from server.doors.admission import Gate, State
 from server.doors.answers import Generator
 from server.doors.batches import SERVICE as BATCH_SERVICE
@@ -20,7 +23,7 @@ from server.doors.images import CANCEL, SERVICE, ImageService
 from server.doors.interceptor import RequestInterceptor
 from server.doors.models import SERVICE as MODEL_SERVICE
 from server.doors.models import ModelService
-from server.doors.port import Port, Service
+from server.doors.port import HealthPort, Port, Service
 from server.metrics import Metrics
 from server.models import Models
 
@@ -37,7 +40,12 @@ log = logs.logger(__name__)
 class Door:
     """Listens from `start` on, but is healthy only between `open` and `drain`."""
 
-    def __init__(self, settings: ServerSlice, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: ServerSlice, metrics: Metrics, access: Access | None = None
+    ) -> None:
+        """Without `access` everybody may call, in plain text."""
+        access = access or Access()
+        guard = partial(RequestInterceptor, metrics=metrics, reception=access.reception)
         self._gate = Gate(settings.max_in_flight, metrics)
         self._batch_gate = Gate(MAX_BATCH_CALLS, metrics)
         self._service = ImageService(settings, metrics)
@@ -46,10 +54,10 @@ class Door:
         self._enhancement = EnhancementService(settings.max_message_bytes)
         self._experiment_gate = Gate(MAX_EVENT_CALLS, metrics)
         self._experiments = ExperimentService(settings.max_message_bytes)
-        images = RequestInterceptor(SERVICE, self._gate, metrics, (CANCEL,))
-        batches = RequestInterceptor(BATCH_SERVICE, self._batch_gate, metrics)
-        repairs = RequestInterceptor(ENHANCEMENT_SERVICE, self._enhancement_gate, metrics)
-        events = RequestInterceptor(EXPERIMENT_SERVICE, self._experiment_gate, metrics)
+        images = guard(SERVICE, self._gate, free=(CANCEL,))
+        batches = guard(BATCH_SERVICE, self._batch_gate)
+        repairs = guard(ENHANCEMENT_SERVICE, self._enhancement_gate)
+        events = guard(EXPERIMENT_SERVICE, self._experiment_gate)
         services = (
             Service(SERVICE, self._service.handlers(), images),
             Service(BATCH_SERVICE, self._batches.handlers(), batches),
@@ -57,11 +65,18 @@ class Door:
             Service(EXPERIMENT_SERVICE, self._experiments.handlers(), events),
         )
         max_calls = 2 * settings.max_in_flight + MAX_BATCH_CALLS + MAX_EVENT_CALLS
-        self._port = Port(settings.host, settings.port, services, max_calls)
+        self._port = Port(settings.host, settings.port, services, max_calls, access.certificates)
+        self._health_port = HealthPort(
+            settings.health_host, settings.health_port, self._port.health
+        )
 
     async def start(self) -> int:
         """Listen, not healthy yet, and return the port. Raises OSError."""
         return await self._port.start()
+
+    async def start_health(self) -> int:
+        """Tell health on a port of its own, and return it. Raises OSError."""
+        return await self._health_port.start()
 
     async def open(
         self,
@@ -116,19 +131,37 @@ class Door:
     async def stop(self) -> None:
         """End what is left and close the port."""
         await self._port.stop(self._gate.num_in_flight == 0)
+        await self._health_port.stop()
         self._service.close()
         self._batches.close()
 
 
 class AdminDoor:
-    """For those who run the server: not for the network, and without encryption."""
+    """For those who run the server: not for the network."""
 
-    def __init__(self, settings: ServerSlice, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: ServerSlice, metrics: Metrics, access: Access | None = None
+    ) -> None:
+        """Without `access` everybody may call, in plain text."""
+        access = access or Access()
+        guard = partial(RequestInterceptor, metrics=metrics, reception=access.reception)
         self._gate = Gate(MAX_ADMIN_CALLS, metrics)
+        self._channelz_gate = Gate(MAX_ADMIN_CALLS, metrics)
+        self._channelz_gate.state = State.OPEN
         self._service = ModelService()
-        guard = RequestInterceptor(MODEL_SERVICE, self._gate, metrics)
-        services = [Service(MODEL_SERVICE, self._service.handlers(), guard)]
-        self._port = Port(settings.admin_host, settings.admin_port, services, MAX_ADMIN_CALLS)
+        models = guard(MODEL_SERVICE, self._gate)
+        connections = guard(channelz.SERVICE, self._channelz_gate)
+        services = (
+            Service(MODEL_SERVICE, self._service.handlers(), models),
+            Service(channelz.SERVICE, channelz.handlers(), connections),
+        )
+        self._port = Port(
+            settings.admin_host,
+            settings.admin_port,
+            services,
+            MAX_ADMIN_CALLS,
+            access.certificates,
+        )
 
     async def start(self) -> int:
         """Listen, not healthy yet, and return the port. Raises OSError."""

@@ -15,11 +15,15 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from server import logs
+from server.access.certificates import Certificates
+from server.access.watched import Watched
+from server.doors.encryption import make_credentials
 from server.doors.interceptor import RequestInterceptor
 
 MAX_TRANSPORT_BYTES = 64 * 1024 * 1024
 """Larger requests are refused by gRPC itself, unread, with RESOURCE_EXHAUSTED and no details."""
 
+_MAX_HEALTH_CALLS = 64
 _HEALTH_WAIT_S = 1.0
 _STOP_S = 1.0
 
@@ -39,11 +43,18 @@ class Port:
     """Services on one address. Not healthy until it is told so."""
 
     def __init__(
-        self, host: str, port: int, services: Sequence[Service], max_in_flight: int
+        self,
+        host: str,
+        port: int,
+        services: Sequence[Service],
+        max_in_flight: int,
+        certificates: Watched[Certificates] | None = None,
     ) -> None:
-        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        """Plain text without `certificates`."""
+        self._address = _address(host, port)
+        self._certificates = certificates
         self._services = tuple(service.name for service in services)
-        self._health = HealthServicer()
+        self.health = HealthServicer()
         self._is_serving = False
         self._server = grpc.aio.server(
             interceptors=[_Guards(services)],
@@ -53,7 +64,7 @@ class Port:
         )
         server = _GenericHandlers(self._server)
         server.add_generic_rpc_handlers([service.handlers for service in services])
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         names = (
             *self._services,
             *_names(health_pb2.DESCRIPTOR),
@@ -66,12 +77,7 @@ class Port:
     async def start(self) -> int:
         """Listen, not healthy yet, and return the port. Raises OSError."""
         await self._tell_health(False)
-        try:
-            port = self._server.add_insecure_port(self._address)
-        except RuntimeError as error:
-            raise OSError(f"{self._address}: can't listen there") from error
-        await self._server.start()
-        return port
+        return await _listen(self._server, self._address, self._certificates)
 
     async def report(self, is_healthy: bool) -> None:
         """Say by name and as a whole whether we are healthy."""
@@ -83,7 +89,7 @@ class Port:
     async def say_goodbye(self) -> None:
         """Health says for good that we go."""
         with suppress(TimeoutError):  # a watcher that does not read must not hold us up
-            await asyncio.wait_for(self._health.enter_graceful_shutdown(), _HEALTH_WAIT_S)
+            await asyncio.wait_for(self.health.enter_graceful_shutdown(), _HEALTH_WAIT_S)
 
     async def stop(self, is_idle: bool) -> None:
         """End what is left and close."""
@@ -93,7 +99,42 @@ class Port:
     async def _tell_health(self, is_healthy: bool) -> None:
         status = health_pb2.HealthCheckResponse.ServingStatus
         for name in ("", *self._services):
-            await self._health.set(name, status.SERVING if is_healthy else status.NOT_SERVING)
+            await self.health.set(name, status.SERVING if is_healthy else status.NOT_SERVING)
+
+
+class HealthPort:
+    """Says what other ports say of themselves, in plain text, and is never full of their calls."""
+
+    def __init__(self, host: str, port: int, health: HealthServicer) -> None:
+        self._address = _address(host, port)
+        self._server = grpc.aio.server(options=_options(_MAX_HEALTH_CALLS))
+        health_pb2_grpc.add_HealthServicer_to_server(health, _GenericHandlers(self._server))
+
+    async def start(self) -> int:
+        """Listen, and return the port. Raises OSError."""
+        return await _listen(self._server, self._address)
+
+    async def stop(self) -> None:
+        await self._server.stop(None)
+
+
+async def _listen(
+    server: grpc.aio.Server, address: str, certificates: Watched[Certificates] | None = None
+) -> int:
+    """Raises OSError."""
+    try:
+        if certificates is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, make_credentials(certificates))
+    except RuntimeError as error:
+        raise OSError(f"{address}: can't listen there") from error
+    await server.start()
+    return port
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _options(max_in_flight: int) -> Sequence[tuple[str, int]]:
