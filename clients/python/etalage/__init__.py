@@ -3,6 +3,7 @@
 creatives   what a creative should look like, and what is told about it
 requests    from Python values to request messages
 wishes      the same for scenes, markets, captions and layouts
+credentials who calls: API keys and tokens
 channels    TLS, retries, limits
 client      the calls, for threads
 aio         the calls, for asyncio

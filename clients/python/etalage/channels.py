@@ -9,19 +9,24 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar, cast
 
 import grpc
+
+from etalage.credentials import Credentials, Secret, SignedChannel, find_credentials
 
 DEFAULT_SERVER = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 30.0
 
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+_FILES = ("ETALAGE_CA", "ETALAGE_CERT", "ETALAGE_KEY")
 _SERVICES = (
     "etalage.v1.ImageService",
     "etalage.v1.BatchService",
     "etalage.v1.EnhancementService",
 )
+
+C = TypeVar("C")
 
 
 @dataclass(frozen=True)
@@ -53,27 +58,37 @@ class ConnectionOptions(TypedDict, total=False):
     key: bytes | str | os.PathLike[str] | None  # and its private key, PEM
     credentials: grpc.ChannelCredentials | None  # ready ones instead of the three above
     insecure: bool  # plaintext to a server that is not on this machine
+    api_key: (
+        Secret | None
+    )  # who calls; default: ETALAGE_API_KEY, or what ETALAGE_API_KEY_FILE holds
+    token: Secret | None  # or a JWT, likewise by ETALAGE_TOKEN
     retries: Retries
     channel_options: Sequence[tuple[str, Any]]  # more of gRPC's own
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A server and how to speak to it; no `credentials` means plaintext."""
+    """A server, how to speak to it, and as whom; no `credentials` means plaintext."""
 
     target: str
     credentials: grpc.ChannelCredentials | None
     options: tuple[tuple[str, Any], ...]
+    caller: Credentials = Credentials()
 
     def open(self) -> grpc.Channel:
         if self.credentials is None:
-            return grpc.insecure_channel(self.target, options=self.options)
-        return grpc.secure_channel(self.target, self.credentials, options=self.options)
+            return self._sign(grpc.insecure_channel(self.target, options=self.options))
+        channel = grpc.secure_channel(self.target, self.credentials, options=self.options)
+        return self._sign(channel)
 
     def open_aio(self) -> grpc.aio.Channel:
         if self.credentials is None:
-            return grpc.aio.insecure_channel(self.target, options=self.options)
-        return grpc.aio.secure_channel(self.target, self.credentials, options=self.options)
+            return self._sign(grpc.aio.insecure_channel(self.target, options=self.options))
+        channel = grpc.aio.secure_channel(self.target, self.credentials, options=self.options)
+        return self._sign(channel)
+
+    def _sign(self, channel: C) -> C:
+        return cast(C, SignedChannel(channel, self.caller)) if self.caller else channel
 
 
 def resolve_endpoint(
@@ -84,10 +99,17 @@ def resolve_endpoint(
     key: bytes | str | os.PathLike[str] | None = None,
     credentials: grpc.ChannelCredentials | None = None,
     insecure: bool = False,
+    api_key: Secret | None = None,
+    token: Secret | None = None,
     retries: Retries = Retries(),
     channel_options: Sequence[tuple[str, Any]] = (),
 ) -> Endpoint:
-    """TLS unless the server is on this machine or `insecure` is said."""
+    """TLS unless the server is on this machine or `insecure` is said.
+
+    Without any of `ca`, `cert` and `key`, ETALAGE_CA, ETALAGE_CERT and ETALAGE_KEY name the files.
+    """
+    if not (insecure or credentials or ca or cert or key):
+        ca, cert, key = map(os.environ.get, _FILES)
     files = (ca, cert, key)
     if insecure and (credentials or any(files)):
         raise ValueError("insecure: can't go with ca, cert, key or credentials")
@@ -99,7 +121,8 @@ def resolve_endpoint(
     if not plaintext:
         credentials = credentials or grpc.ssl_channel_credentials(*map(_read, (ca, key, cert)))
     options = _options(server, retries) | dict(channel_options)
-    return Endpoint(server, credentials, tuple(options.items()))
+    caller = find_credentials(api_key, token)
+    return Endpoint(server, credentials, tuple(options.items()), caller)
 
 
 def check_timeout(timeout_s: float) -> float:

@@ -8,9 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from etalage.channels import ConnectionOptions
 from etalage.cli_batches import add_batches
-from etalage.cli_options import add_connection, add_image, read_options, read_repairs
+from etalage.cli_options import (
+    add_connection,
+    add_image,
+    read_connection,
+    read_options,
+    read_repairs,
+)
 from etalage.client import Client
 from etalage.enhancement import Repair
 from etalage.errors import (
@@ -168,10 +173,8 @@ def _add_slate(parser: argparse.ArgumentParser) -> None:
 
 
 def _connect(arguments: argparse.Namespace) -> Client:
-    connection = {name: getattr(arguments, name) for name in ("ca", "cert", "key", "insecure")}
-    return Client(
-        arguments.server, timeout_s=arguments.timeout, **cast(ConnectionOptions, connection)
-    )
+    connection = read_connection(arguments)
+    return Client(arguments.server, timeout_s=arguments.timeout, **connection)
 
 
 def _product(arguments: argparse.Namespace) -> str | Product:

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from etalage.channels import DEFAULT_SERVER, DEFAULT_TIMEOUT_S
+from etalage.channels import DEFAULT_SERVER, DEFAULT_TIMEOUT_S, ConnectionOptions
 from etalage.creatives import (
     CachePolicy,
     Caption,
@@ -20,6 +20,7 @@ from etalage.creatives import (
     Season,
     Setting,
 )
+from etalage.credentials import read_secret
 from etalage.enhancement import EnhanceOptions
 from etalage.requests import Arm, DeadlinePolicy, ImageFormat, ImageOptions, Mode, Sampler, Sigmas
 
@@ -63,10 +64,26 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     add("--server", default=os.environ.get("ETALAGE_SERVER", DEFAULT_SERVER), metavar="HOST:PORT",
         help=f"(default: ETALAGE_SERVER or {DEFAULT_SERVER})")  # fmt: skip
     add("--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="SECONDS", help="(default: 30)")
-    add("--ca", metavar="FILE", help="certificates to trust, PEM")
-    add("--cert", metavar="FILE", help="the client's own certificate, PEM")
-    add("--key", metavar="FILE", help="and its private key, PEM")
+    add_caller(parser)
+
+
+def add_caller(parser: argparse.ArgumentParser) -> None:
+    """No secret by itself: who lists the processes of a machine reads what they were told."""
+    add = parser.add_argument_group("encryption, and who calls").add_argument
+    add("--ca", metavar="FILE", help="certificates to trust, PEM (default: ETALAGE_CA)")
+    add("--cert", metavar="FILE", help="the client's own, PEM (default: ETALAGE_CERT)")
+    add("--key", metavar="FILE", help="and its private key, PEM (default: ETALAGE_KEY)")
     add("--insecure", action="store_true", help="plaintext to another machine")
+    add("--api-key-file", metavar="FILE", help="default: ETALAGE_API_KEY or ETALAGE_API_KEY_FILE")
+    add("--token-file", metavar="FILE", help="a JWT; default: ETALAGE_TOKEN or ETALAGE_TOKEN_FILE")
+
+
+def read_connection(arguments: argparse.Namespace) -> ConnectionOptions:
+    told = {name: getattr(arguments, name) for name in ("ca", "cert", "key", "insecure")}
+    for name in "api_key", "token":
+        if file := getattr(arguments, f"{name}_file"):
+            told[name] = read_secret(file)
+    return cast(ConnectionOptions, told)
 
 
 def _add_scene(parser: argparse.ArgumentParser) -> None:
