@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_report(verbs)
     _add_dataset(verbs)
     _add_models(verbs)
+    _add_keys(verbs)
     _add_demo(verbs)
     parsed, unknown = parser.parse_known_args(arguments)
     try:
@@ -58,7 +59,7 @@ def _add_verb(verbs: Verbs, name: str, text: str, run: Verb) -> argparse.Argumen
 
 def _add_serve(verbs: Verbs) -> None:
     parser = _add_verb(verbs, "serve", "answer requests until a signal comes", _serve)
-    text = "where to write the bound ports, as JSON with the keys grpc, admin and metrics"
+    text = "where to write the bound ports, as JSON with the keys grpc, admin, health and metrics"
     parser.add_argument("--port-file", type=Path, metavar="FILE", help=text)
     add_flags(parser)
 
@@ -193,16 +194,37 @@ def _add_administration(nested: Verbs) -> None:
             parser.add_argument("subject", metavar=subject)
         text = "the server's admin port (default: 127.0.0.1:50052)"
         parser.add_argument("--admin", default="127.0.0.1:50052", metavar="HOST:PORT", help=text)
+        text = "plaintext to another machine; otherwise ETALAGE_CA, ETALAGE_CERT and ETALAGE_KEY "
+        text += "name files of PEM, and ETALAGE_API_KEY or ETALAGE_TOKEN, or a file that one of "
+        text += "these with _FILE names, says who calls"
+        parser.add_argument("--insecure", action="store_true", help=text)
 
 
 def _administer(configuration: Configuration, arguments: argparse.Namespace) -> int:
     from server.commands import administer
 
+    address, is_insecure = arguments.admin, arguments.insecure
     if arguments.verb == "list":
-        return administer.list_models(arguments.admin)
+        return administer.list_models(address, is_insecure)
     if arguments.verb == "load":
-        return administer.load_model(arguments.admin, Path(arguments.subject))
-    return administer.unload_model(arguments.admin, arguments.subject)
+        return administer.load_model(address, Path(arguments.subject), is_insecure)
+    return administer.unload_model(address, arguments.subject, is_insecure)
+
+
+def _add_keys(verbs: Verbs) -> None:
+    text = "make an API key of a tenant"
+    parser = verbs.add_parser("keys", help=text, description=f"{text.capitalize()}.")
+    nested = parser.add_subparsers(required=True, metavar="VERB")
+    text = "print a new key, which is kept nowhere, and what the file of tenants says of it"
+    parser = nested.add_parser("new", help=text, description=f"{text.capitalize()}.")
+    parser.set_defaults(run=_make_key, config=None)
+    parser.add_argument("tenant", metavar="TENANT", help="its name")
+
+
+def _make_key(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    from server.commands.keys import make
+
+    return make(arguments.tenant)
 
 
 def _shard(text: str) -> Shard:
