@@ -41,6 +41,18 @@ def seconds(default: float, text: str, **limits: Any) -> Any:
     return setting(default, text, "seconds", allow_inf_nan=False, **limits)
 
 
+def secret(default: Any, text: str) -> Any:
+    """A setting that may hold a password: of no dump and of no message."""
+    return Field(
+        default, description=text, json_schema_extra={"unit": "", "secret": True}, repr=False
+    )
+
+
+def is_secret(field: FieldInfo) -> bool:
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("secret"))
+
+
 def _split(value: object) -> object:
     if isinstance(value, str):
         return value.split(",") if value else []
@@ -58,7 +70,9 @@ FeastSettings = Annotated[dict[str, JsonValue], NoDecode, BeforeValidator(_parse
 
 
 class Slice(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True
+    )
 
 
 class ServerSlice(Slice):
@@ -235,9 +249,9 @@ class FeaturesSlice(Slice):
         0.0, "age beyond which a product is stale; 0: any age", ge=0, le=3650 * DAY_S
     )
     refresh_s: float = seconds(10.0, "pause between two reads of the registry", gt=0, le=DAY_S)
-    online_store: FeastSettings = setting({}, "Feast's online store; empty: sqlite under home")
-    offline_store: FeastSettings = setting({}, "Feast's offline store; empty: parquet under home")
-    registry: FeastSettings = setting({}, "Feast's registry; empty: a file under home")
+    online_store: FeastSettings = secret({}, "Feast's online store; empty: sqlite under home")
+    offline_store: FeastSettings = secret({}, "Feast's offline store; empty: parquet under home")
+    registry: FeastSettings = secret({}, "Feast's registry; empty: a file under home")
 
 
 class CreativesSlice(Slice):
@@ -314,7 +328,7 @@ class ImageCacheSlice(Slice):
     disk_bytes: int = setting(
         4096 * MEBIBYTE, "room in that folder", "bytes", gt=0, le=1024 * 1024 * MEBIBYTE
     )
-    redis_url: str = setting("", "Redis in place of the folder; needs the extra `redis`")
+    redis_url: str = secret("", "Redis in place of the folder; needs the extra `redis`")
     timeout_s: float = seconds(0.02, "longest wait for an answer of Redis", ge=0.001, le=1)
 
     @model_validator(mode="after")
@@ -330,7 +344,7 @@ class BatchesSlice(Slice):
     folder: str = setting(
         "", "path or fsspec URL below which their images lie; empty: batches under home"
     )
-    database: str = setting(
+    database: str = secret(
         "",
         "SQLAlchemy URL of where they are kept, such as postgresql+psycopg://host/name; empty: "
         "sqlite under home",
@@ -372,7 +386,7 @@ class ExperimentsSlice(Slice):
         "file of secret keys, in hexadecimal, a line each: the first signs exposure tokens, the "
         "last makes pseudonyms; unset: keys/experiments under home, made at the first start",
     )
-    database: str = setting(
+    database: str = secret(
         "",
         "SQLAlchemy URL of where events are kept, such as postgresql+psycopg://host/name; empty: "
         "sqlite under home",

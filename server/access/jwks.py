@@ -49,7 +49,7 @@ class KeySet:
         self.keys: Keys = {}
         self._source, self._authorities = source, authorities
         self._observer, self._clock = observer, clock
-        self._content = b""
+        self._content: bytes | None = None
         self._read_s = -STALE_S
         self._reading: asyncio.Task[None] | None = None
 
@@ -98,7 +98,7 @@ class KeySet:
         if content == self._content:
             return
         keys = read_keys(self._source, content)
-        is_first, self._content, self.keys = not self._content, content, keys
+        is_first, self._content, self.keys = self._content is None, content, keys
         if not is_first:
             self._observer.reloaded("jwks", "ok")
         log.info("keys read", source=self._source, num_keys=len(keys))

@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diffusion.declarations import DeclarationInvalid, find_fault
@@ -35,6 +36,16 @@ Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256
 
 class TenantsInvalid(DeclarationInvalid):
     """A file that can't be used; says which field, and never what was in it."""
+
+    @classmethod
+    def read(cls, path: Path) -> dict[str, Any]:
+        try:
+            return super().read(path)
+        except cls as error:
+            if isinstance(cause := error.__cause__, yaml.MarkedYAMLError):
+                line = cause.problem_mark.line + 1 if cause.problem_mark else 1
+                raise cls(path, "", f"can't be read: line {line} is no YAML") from None
+            raise
 
 
 class _Part(BaseModel):

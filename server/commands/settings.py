@@ -1,8 +1,10 @@
 """Builds the configuration from a file, the environment and flags, in rising precedence.
 
 A key is `slice.name` in a YAML or TOML file and as a flag (`--slice.name`), and
-`ETALAGE_SLICE__NAME` in the environment; `ETALAGE_HOME` stands for `features.home`. A wrong value
-or an unknown key is a ConfigurationError that names the key, the value and what is allowed.
+`ETALAGE_SLICE__NAME` in the environment; `ETALAGE_HOME` stands for `features.home`. What may hold a
+password comes from files or the environment only, also as `ETALAGE_SLICE__NAME_FILE`, the name of a
+file that holds it, and is told to nobody. A wrong value or an unknown key is a ConfigurationError
+that names the key, the value and what is allowed.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource, SettingsError
 
-from server.configuration import Configuration, settings
+from server.configuration import Configuration, is_secret, settings
 
 PREFIX = "ETALAGE_"
 
@@ -29,6 +31,11 @@ PREFIX = "ETALAGE_"
 _SERVICE_LINK = re.compile(
     r"_SERVICE_HOST=|_SERVICE_PORT(_\w+)?=|_PORT_\d+_(TCP|UDP|SCTP)\w*=|_PORT=\w+://"
 )
+
+WITHHELD = "[withheld]"
+_PASSWORD = re.compile(r"(://[^/@:\s'\"]*:)[^/\s'\"]+@")
+_SECRET_NAME = re.compile(r"passw|secret|token|api_?key|credential", re.IGNORECASE)
+_SECRET_FIELD = re.compile(rf"({_SECRET_NAME.pattern})\w*[\"']?\s*[=:]", re.IGNORECASE)
 
 _FIELDS = {f"{slice_name}.{name}": field for slice_name, name, field in settings()}
 
@@ -69,6 +76,7 @@ def load_configuration(flags: Mapping[str, str], file: Path | None = None) -> Co
     Raises ConfigurationError.
     """
     values: dict[str, Any] = {}
+    _refuse_passwords(flags)
     for layer in (_read_file(file) if file else {}, _read_environment(), _nest(flags)):
         _merge(values, layer)
     try:
@@ -126,13 +134,34 @@ def _show(value: object) -> str:
 def _explain(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"][:2])
     if error["type"] == "extra_forbidden":
-        return f"{key} = {error['input']!r}: unknown key; allowed are {_siblings(key)}"
+        told = _conceal(key, repr(error["input"]))
+        return f"{key} = {told}: unknown key; allowed are {_siblings(key)}"
     why = error["msg"].removeprefix("Value error, ")
     if field := _FIELDS.get(key):
-        return f"{key} = {_show(error['input'])}: allowed is {allowed(field)} ({why})"
+        told = WITHHELD if is_secret(field) else _show(error["input"])
+        why = "" if is_secret(field) else f" ({why})"
+        return f"{key} = {told}: allowed is {allowed(field)}{why}"
     if error["type"] == "value_error":
         return f"{key}.{why}"
-    return f"{key} = {_show(error['input'])}: allowed is a mapping of settings"
+    told = _conceal(key, _show(error["input"]))
+    return f"{key} = {told}: allowed is a mapping of settings"
+
+
+def _conceal(key: str, text: str) -> str:
+    """What nobody knows may be a secret as well, by its name or by how it looks."""
+    if _SECRET_NAME.search(key):
+        return WITHHELD
+    return _PASSWORD.sub(rf"\1{WITHHELD}@", text)
+
+
+def _refuse_passwords(flags: Mapping[str, str]) -> None:
+    """Who lists the processes of a machine reads what they were told."""
+    for key, value in flags.items():
+        if is_secret(_FIELDS[key]) and (_PASSWORD.search(value) or _SECRET_FIELD.search(value)):
+            raise ConfigurationError(
+                f"{key}: has a password, which everybody on this machine could read in a flag; "
+                f"set {_variable(key)}, or {_variable(key)}_FILE to a file that holds it"
+            )
 
 
 def _siblings(key: str) -> str:
@@ -168,18 +197,38 @@ def _read_environment() -> dict[str, Any]:
         _merge(values, _Environment(Configuration)())
     except SettingsError as error:
         raise ConfigurationError(f"environment: {error}") from error
+    _merge(values, _read_secret_files())
     return values
+
+
+def _read_secret_files() -> dict[str, Any]:
+    """Of settings that may hold a password: the content of files that the environment names."""
+    found: dict[str, str] = {}
+    for variable, key in _SECRET_FILES.items():
+        if not (file := os.environ.get(variable)):
+            continue
+        if os.environ.get(_variable(key)):
+            raise ConfigurationError(f"{variable} and {_variable(key)}: exclude each other")
+        try:
+            found[key] = Path(file).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{variable} = {file}: can't be read") from error
+    return _nest(found)
 
 
 class _Environment(EnvSettingsSource):
     """Without variables for whole slices: ETALAGE_SERVER tells clients where the server is."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        return {name: value for name, value in super()._load_env_vars().items() if "__" in name}
+        return {
+            name: value
+            for name, value in super()._load_env_vars().items()
+            if "__" in name and name.upper() not in _SECRET_FILES
+        }
 
 
 def _refuse_unknown_variables() -> None:
-    known = {_variable(key) for key in _FIELDS}
+    known = {_variable(key) for key in _FIELDS} | _SECRET_FILES.keys()
     slices = tuple(f"{PREFIX}{name.upper()}_" for name in Configuration.model_fields)
     problems = []
     for name, value in sorted(os.environ.items()):
@@ -187,13 +236,19 @@ def _refuse_unknown_variables() -> None:
         ours = variable.startswith(slices) or (variable.startswith(PREFIX) and "__" in variable)
         if ours and variable not in known and not _SERVICE_LINK.search(f"{variable}={value}"):
             example = _variable("server.port")
-            problems.append(f"{name} = {value!r}: unknown key; allowed are names like {example}")
+            told = _conceal(name, repr(value))
+            problems.append(f"{name} = {told}: unknown key; allowed are names like {example}")
     if problems:
         raise ConfigurationError("\n".join(problems))
 
 
 def _variable(key: str) -> str:
     return PREFIX + key.replace(".", "__").upper()
+
+
+_SECRET_FILES = {
+    f"{_variable(key)}_FILE": key for key, field in _FIELDS.items() if is_secret(field)
+}
 
 
 def _nest(flags: Mapping[str, str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import grpc
 from etalage.v1 import batches_pb2 as pb
 from etalage.v1 import images_pb2_grpc
 from etalage.v1.batches_pb2_grpc import BatchServiceStub
+from server.access.access import Access
 from server.batches.jobs import Jobs
 from server.configuration import ServerSlice
 from server.doors import images
@@ -51,10 +52,14 @@ class Office:
 
 @asynccontextmanager
 async def opened_office(
-    folder: Path, is_open: bool = True, port: int = 0, **settings: Any
+    folder: Path,
+    is_open: bool = True,
+    port: int = 0,
+    access: Access | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Office]:
     metrics, sketcher = Metrics((*images.METHODS, *METHODS)), Sketcher()
-    door = Door(ServerSlice(port=port, **settings), metrics)
+    door = Door(ServerSlice(port=port, **settings), metrics, access)
     async with working(folder, sketcher) as jobs:
         try:
             bound = await door.start()
