@@ -56,5 +56,10 @@ def charge_images(num_images: int, is_held: bool = True) -> None:
 
 def name_apart(name: str) -> str:
     """The name as no other tenant can say it."""
+    return f"{own_prefix()}{name}"
+
+
+def own_prefix() -> str:
+    """Of all names of who calls; no tenant's own name has a colon."""
     tenant = current_tenant()
-    return f"{tenant}\0{name}" if tenant else name
+    return f"{tenant}:" if tenant else ""

@@ -72,10 +72,11 @@ class Jobs:
         return self._locate(await self._run(self._store.get, batch_id))
 
     async def list_page(
-        self, num: int, before: int | None = None
+        self, num: int, before: int | None = None, prefix: str = ""
     ) -> tuple[list[Batch], int | None]:
-        """The youngest first, of those before the key; and the key of the next page, if any."""
-        page, following = await self._run(self._store.list_page, num, before)
+        """The youngest first, of those before the key whose ids begin so; and the key of the next
+        page, if any."""
+        page, following = await self._run(self._store.list_page, num, before, prefix)
         return [self._locate(batch) for batch in page], following
 
     async def cancel(self, batch_id: str) -> Batch:

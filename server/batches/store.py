@@ -79,11 +79,16 @@ class BatchStore:
         with self._engine.begin() as connection:
             return self._get(connection, batch_id)
 
-    def list_page(self, num: int, before: int | None = None) -> tuple[list[Batch], int | None]:
-        """The youngest first, of those submitted before the key; and the key of the next page."""
+    def list_page(
+        self, num: int, before: int | None = None, prefix: str = ""
+    ) -> tuple[list[Batch], int | None]:
+        """The youngest first, of those submitted before the key whose ids begin so; and the key of
+        the next page."""
         query = select(batches).order_by(batches.c.key.desc()).limit(num + 1)
         if before is not None:
             query = query.where(batches.c.key < before)
+        if prefix:
+            query = query.where(batches.c.batch_id.startswith(prefix, autoescape=True))
         with self._engine.begin() as connection:
             rows = connection.execute(query).all()
             page = self._show(connection, rows[:num])

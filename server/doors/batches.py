@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import dataclasses
 import hashlib
 import threading
 import uuid
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import grpc
@@ -18,7 +19,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from etalage.v1 import batches_pb2 as pb
 from etalage.v1 import images_pb2
-from server.access.calls import charge_images
+from server.access.calls import charge_images, current_tenant, name_apart, own_prefix
 from server.batches.batch import Batch, BatchState, Request, Submission
 from server.batches.jobs import Jobs
 from server.bulk.record import Record
@@ -28,7 +29,7 @@ from server.doors.batch_checks import check_batch, name_requests
 from server.doors.fields import check_text
 from server.doors.request_file import RequestRow
 from server.doors.validation import MAX_REQUEST_ID
-from server.errors import InvalidRequest, Violation
+from server.errors import BatchNotFound, InvalidRequest, Violation
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["BatchService"].full_name
 METHODS = tuple(
@@ -98,19 +99,22 @@ class BatchService:
         finally:
             is_gone.set()
         charge_images(num_images, is_held=False)
-        batch, was_known = await self._registry.submit(submission)
+        batch, was_known = await self._registry.submit(_keep_apart(submission))
         return pb.GenerateBatchResponse(batch=batch_to_proto(batch), was_known=was_known)
 
     async def get_batch(self, data: bytes, context: Context) -> pb.GetBatchResponse:
         request = wire.parse(pb.GetBatchRequest, data, _SMALL_BYTES)
         _refuse(_check_id(request.batch_id))
-        return pb.GetBatchResponse(batch=batch_to_proto(await self._registry.get(request.batch_id)))
+        with _naming(request.batch_id) as own_id:
+            batch = await self._registry.get(own_id)
+        return pb.GetBatchResponse(batch=batch_to_proto(batch))
 
     async def list_batches(self, data: bytes, context: Context) -> pb.ListBatchesResponse:
         request = wire.parse(pb.ListBatchesRequest, data, _SMALL_BYTES)
         _refuse(_check_page(request))
         num = request.page_size or DEFAULT_PAGE
-        page, following = await self._registry.list_page(num, read_token(request.page_token))
+        before = read_token(request.page_token)
+        page, following = await self._registry.list_page(num, before, own_prefix())
         return pb.ListBatchesResponse(
             batches=map(batch_to_proto, page), next_page_token=write_token(following)
         )
@@ -118,7 +122,8 @@ class BatchService:
     async def cancel_batch(self, data: bytes, context: Context) -> pb.CancelBatchResponse:
         request = wire.parse(pb.CancelBatchRequest, data, _SMALL_BYTES)
         _refuse(_check_id(request.batch_id))
-        batch = await self._registry.cancel(request.batch_id)
+        with _naming(request.batch_id) as own_id:
+            batch = await self._registry.cancel(own_id)
         return pb.CancelBatchResponse(batch=batch_to_proto(batch))
 
     async def watch_batch(
@@ -126,9 +131,10 @@ class BatchService:
     ) -> AsyncIterator[pb.WatchBatchResponse]:
         request = wire.parse(pb.WatchBatchRequest, data, _SMALL_BYTES)
         _refuse(_check_id(request.batch_id))
-        async with aclosing(self._registry.watch(request.batch_id)) as news:
-            async for batch in news:
-                yield pb.WatchBatchResponse(batch=batch_to_proto(batch))
+        with _naming(request.batch_id) as own_id:
+            async with aclosing(self._registry.watch(own_id)) as news:
+                async for batch in news:
+                    yield pb.WatchBatchResponse(batch=batch_to_proto(batch))
 
     @property
     def _registry(self) -> Jobs:
@@ -161,6 +167,25 @@ def submission_from_proto(message: pb.GenerateBatchRequest) -> Submission:
     return Submission(batch_id, digest, message.output_folder or batch_id, tuple(requests))
 
 
+def _keep_apart(submission: Submission) -> Submission:
+    """By an id and in a folder of the tenant's own. Raises InvalidRequest."""
+    if not (tenant := current_tenant()):
+        return submission
+    own_id = name_apart(submission.batch_id)
+    _refuse(check_text(own_id, MAX_REQUEST_ID, "request_id"))
+    folder = f"{tenant}/{submission.output_folder}"
+    return dataclasses.replace(submission, batch_id=own_id, output_folder=folder)
+
+
+@contextmanager
+def _naming(batch_id: str) -> Iterator[str]:
+    """The id as no other tenant can say it; where it is of no batch, the id as it was asked for."""
+    try:
+        yield name_apart(batch_id)
+    except BatchNotFound:
+        raise BatchNotFound(batch_id) from None
+
+
 def open_task(request: Request) -> RequestRow:
     """A request of a batch as a task of a bulk run."""
     digest = hashlib.blake2b(request.content, digest_size=16).hexdigest()
@@ -169,7 +194,7 @@ def open_task(request: Request) -> RequestRow:
 
 def batch_to_proto(batch: Batch) -> pb.Batch:
     message = pb.Batch(
-        batch_id=batch.batch_id,
+        batch_id=batch.batch_id.removeprefix(own_prefix()),
         state=_STATES[batch.state],
         num_requests=batch.num_requests,
         num_succeeded=batch.num_succeeded,

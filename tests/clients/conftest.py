@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from etalage import AsyncClient, Client
+from etalage.channels import ConnectionOptions
 
 
 class SyncFace:
@@ -81,7 +82,7 @@ class AsyncFace:
 
 Face = SyncFace | AsyncFace
 
-_CONNECTION = ("ca", "cert", "key", "credentials", "insecure", "retries", "channel_options")
+_CONNECTION = tuple(ConnectionOptions.__annotations__)
 
 
 def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,7 +8,15 @@ import pytest
 
 from server.access.keys import hash_key
 from server.commands.settings import ConfigurationError, load_configuration
-from server.configuration import Configuration, is_secret, settings
+from server.configuration import (
+    BatchesSlice,
+    Configuration,
+    ExperimentsSlice,
+    FeaturesSlice,
+    ImageCacheSlice,
+    is_secret,
+    settings,
+)
 
 PASSWORD = "hunter-2-hunter"
 URL = f"postgresql+psycopg://etalage:{PASSWORD}@db/events"
@@ -45,7 +53,10 @@ def test_what_may_hold_a_password_is_marked():
 
 def test_a_dump_of_the_configuration_has_no_password():
     configuration = Configuration(
-        experiments={"database": URL}, batches={"database": URL}, image_cache={"redis_url": f"redis://:{PASSWORD}@cache"}, features={"online_store": {"connection_string": f"r:1,password={PASSWORD}"}}
+        experiments=ExperimentsSlice(database=URL),
+        batches=BatchesSlice(database=URL),
+        image_cache=ImageCacheSlice(redis_url=f"redis://:{PASSWORD}@cache"),
+        features=FeaturesSlice(online_store={"connection_string": f"r:1,password={PASSWORD}"}),
     )
     assert configuration.experiments.database == URL
     assert PASSWORD not in f"{configuration} {configuration!r} {configuration.features}"

@@ -12,6 +12,7 @@ import pytest
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from etalage import AsyncClient, Client, PermissionDenied
 from etalage.v1 import batches_pb2, experiments_pb2, images_pb2_grpc, models_pb2, models_pb2_grpc
 from etalage.v1 import images_pb2 as pb
 from etalage.v1.experiments_pb2_grpc import ExperimentServiceStub
@@ -175,6 +176,24 @@ async def test_who_may_do_one_thing_may_not_do_another(house):
             assert (refusal.code, refusal.reason) == (CODE.PERMISSION_DENIED, "SCOPE_MISSING")
         allowed = await refusal_of(events.RecordEvents(record, metadata=SHOP))
         assert allowed.reason == "STARTING"  # past the test; behind it nobody is there yet
+
+
+async def test_both_clients_show_keys_and_tokens_on_calls_of_every_kind(house):
+    server = f"127.0.0.1:{house.ports['grpc']}"
+    async with AsyncClient(server, token=house.login.token) as client:
+        assert (await client.generate("chair")).images
+        assert [event async for event in client.stream("chair")]
+        assert len([item async for item in client.slate(["chair", "lamp"])]) == 2
+
+    def ask() -> int:
+        with Client(server, api_key=SHOP_KEY) as client:
+            return len(list(client.stream("chair"))) + len(list(client.slate(["chair", "lamp"])))
+
+    assert await asyncio.to_thread(ask) >= 4
+    async with AsyncClient(server, api_key=SHOP_KEY + "x") as client:
+        with pytest.raises(PermissionDenied) as caught:
+            await client.generate("chair")
+    assert caught.value.reason == "INVALID_CREDENTIALS"
 
 
 async def test_health_is_told_to_everybody(house):
@@ -375,8 +394,39 @@ async def test_a_batch_is_charged_for_all_its_images_before_it_is_kept(tmp_path)
         assert 39 < refusal.retry_s <= 40  # it owes one image of the four, and wants another
         batch.request_id = "c"
         assert (await refusal_of(office.stub.GenerateBatch(batch, metadata=TRIAL))).retry_s > 70
-        listed = await office.stub.ListBatches(batches_pb2.ListBatchesRequest(), metadata=TRIAL)
+        everything = batches_pb2.ListBatchesRequest()
+        listed = await office.stub.ListBatches(everything, metadata=TRIAL)
         assert [batch.batch_id for batch in listed.batches] == ["b"]
+
+
+async def test_tenants_know_nothing_of_each_others_batches(tmp_path):
+    write_tenants(tmp_path)
+    (tmp_path / "jwks.json").write_bytes(_keys())
+    access = Access.open(AccessSlice(tenants=tmp_path / "tenants.yaml"), Metrics())
+    async with opened_office(tmp_path / "office", access=access) as office:
+        batch = batches_pb2.GenerateBatchRequest(requests=[CHAIR], request_id="b")
+        ours = (await office.stub.GenerateBatch(batch, metadata=SHOP)).batch
+        assert ours.batch_id == "b" and ours.output_folder.endswith("/shop/b")
+        for ask in (
+            office.stub.GetBatch(batches_pb2.GetBatchRequest(batch_id="b"), metadata=TRIAL),
+            office.stub.CancelBatch(batches_pb2.CancelBatchRequest(batch_id="b"), metadata=TRIAL),
+            office.stub.WatchBatch(batches_pb2.WatchBatchRequest(batch_id="b"), metadata=TRIAL),
+        ):
+            refusal = await refusal_of(ask)
+            assert (refusal.code, refusal.message) == (
+                CODE.NOT_FOUND,
+                "no batch 'b' on this server",
+            )
+        everything = batches_pb2.ListBatchesRequest()
+        assert not (await office.stub.ListBatches(everything, metadata=TRIAL)).batches
+        theirs = await office.stub.GenerateBatch(batch, metadata=TRIAL)
+        assert not theirs.was_known and theirs.batch.output_folder.endswith("/trial/b")
+        watched = batches_pb2.WatchBatchRequest(batch_id="b")
+        news = await rest_of(office.stub.WatchBatch(watched, metadata=SHOP))
+        assert news[-1].batch.batch_id == "b"
+        batch.request_id = "x" * 125
+        refusal = await refusal_of(office.stub.GenerateBatch(batch, metadata=SHOP))
+        assert list(refusal.violations) == ["request_id"]
 
 
 def _keys() -> bytes:
