@@ -33,6 +33,9 @@ SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the event loop waiting for the interpreter. Python's own 5 ms is more
 than a read takes, and was 1 ms of its 99th percentile."""
 
+LATE_S = 0.05
+"""Who waited for less, since there was no more time, says nothing about the store."""
+
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -47,6 +50,26 @@ class ReadObserver(Protocol):
 
     def age(self, view: str, seconds: float) -> None:
         """How old a row was when it was read, for all requests that shared it."""
+
+
+class Breaker(Protocol):
+    """Says whether a store that failed of late is asked; `failed` is told what `ask` gave."""
+
+    def ask(self) -> float | None: ...
+
+    def succeeded(self) -> None: ...
+
+    def failed(self, asked_s: float) -> None: ...
+
+
+class NoBreaker:
+    """The store is always asked."""
+
+    def ask(self) -> float | None:
+        return 0.0
+
+    def succeeded(self) -> None: ...
+    def failed(self, asked_s: float) -> None: ...
 
 
 class SilentObserver:
@@ -74,6 +97,7 @@ class FeatureReader:
         refresh_s: float = 10.0,
         num_kept: int = 4096,
         clock: Callable[[], float] = time.time,
+        breaker: Breaker | None = None,
     ) -> None:
         self.fingerprint = fingerprint(width, encoder_digest)
         self._config = config
@@ -81,6 +105,7 @@ class FeatureReader:
         self._observer: ReadObserver = observer or SilentObserver()
         self._refresh_s = refresh_s
         self._clock = clock
+        self._breaker: Breaker = breaker or NoBreaker()
         self._kept = KeptProducts(num_kept, clock)
         self._stopped = Event()
 
@@ -121,7 +146,7 @@ class FeatureReader:
             wanted += ((USER_PROFILE.name, users), (USER_RECENT.name, users))
         if product_ids:
             wanted.append((PRODUCT_FEATURES.name, product_ids))
-        answers = await self._batcher.read(wanted, timeout_s) if wanted else {}
+        answers = await self._ask(wanted, timeout_s) if wanted else {}
         shopper = None if user_id is None else self._join_shopper(user_id, answers)
         return shopper, self._pick_products(product_ids, answers)
 
@@ -143,6 +168,22 @@ class FeatureReader:
         """A slate's products in one read: each by its id, or the error that it would raise."""
         _, products = await self.read(None, product_ids, timeout_s=timeout_s)
         return products
+
+    async def _ask(
+        self, wanted: Sequence[tuple[str, Sequence[str]]], timeout_s: float
+    ) -> Answers | None:
+        """None where the store is late, and at once where it was, time after time."""
+        if (asked_s := self._breaker.ask()) is None:
+            return None
+        answers = await self._batcher.read(wanted, timeout_s)
+        if answers:
+            self._breaker.succeeded()
+        elif answers is None:
+            if timeout_s >= LATE_S:
+                self._breaker.failed(asked_s)
+        elif any(self._resolution.views[name].is_enabled for name, _ in wanted):
+            self._breaker.failed(asked_s)
+        return answers
 
     @property
     def _is_trusted(self) -> bool:

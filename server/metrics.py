@@ -246,6 +246,15 @@ class Metrics:
             "feature_missing_total", "Feature rows that could not be used.", "view", "reason"
         )
         self._age_s = histogram("feature_age_seconds", "Age of rows when read.", _AGE_S, "view")
+        self._breakers = gauge(
+            "breaker_open", "1 while a dependency is left alone, or tried.", "dependency"
+        )
+        self._skips = counter(
+            "breaker_skips_total", "Questions that were not asked of it.", "dependency"
+        )
+        self._engine_rows = gauge("engine_rows", "Rows that wait, walk or are decoded.")
+        self._restarts = counter("engine_restarts_total", "Engines that broke.", "device", "result")
+        self._tasks = gauge("tasks", "Tasks of the event loop.")
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
@@ -387,6 +396,22 @@ class Metrics:
         self._loads(result).inc()
         if result != "unchanged":
             self._load_s().observe(seconds)
+
+    # the process
+
+    def breaker(self, dependency: str, is_open: bool) -> None:
+        self._breakers(dependency).set(is_open)
+
+    def breaker_skipped(self, dependency: str) -> None:
+        self._skips(dependency).inc()
+
+    def restarted(self, device: str, result: str) -> None:
+        """An engine broke and was started again, or could not be."""
+        self._restarts(device, result).inc()
+
+    def inside(self, num_tasks: int, num_rows: int) -> None:
+        self._tasks().set(num_tasks)
+        self._engine_rows().set(num_rows)
 
     def engine(self, device: str) -> EngineMetrics:
         return EngineMetrics(self, device)

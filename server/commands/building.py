@@ -34,6 +34,7 @@ from features.reader import FeatureReader
 from features.store import StoreConfig, StoreMissing
 from features.vector import FingerprintMismatch
 from server import logs
+from server.breaker import Breaker
 from server.commands.creatives import describe_safety, open_cache, open_safety, read_rules
 from server.commands.enhancement import check_restorer, open_enhancer, open_matting
 from server.commands.serve import Built
@@ -55,6 +56,7 @@ from server.pipeline import Pipeline
 from server.rows import Defaults
 from server.sampling.cores import take_cores
 from server.sampling.engine import Engine, EngineLimits
+from server.sampling.revival import Reviver
 from server.sampling.router import Router
 from server.studio import Studio
 
@@ -110,7 +112,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
         ThreadPoolExecutor(NUM_REPAIRERS, "repairs", take_cores, (1,)) as repairers,
     ):
         studio = Studio(router, workers, defaults, metrics, safety)
-        cache = open_cache(configuration.image_cache, workers, metrics)
+        cache = open_cache(configuration.image_cache, workers, metrics, metrics)
         pipeline = Pipeline(
             reader, models, encoders, rules, studio, cache, workers, defaults, matting.find_alpha
         )
@@ -138,6 +140,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
                 tuple(rules.kits),
                 enhancer,
                 pipeline.join,
+                Reviver(engines, metrics.restarted).look,
             )
         finally:
             await restoring.close()
@@ -313,6 +316,7 @@ def open_features(settings: FeaturesSlice, encoders: Encoders, metrics: Metrics)
         encoder_digest=encoders.digest,
         observer=metrics,
         refresh_s=settings.refresh_s,
+        breaker=Breaker("feature_store", metrics),
     )
     reader.start()
     return reader

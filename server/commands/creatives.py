@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from server.brand_kits import BrandKit, BrandKitInvalid, load_kits
+from server.breaker import BreakerObserver
 from server.commands.start_failed import StartFailed
 from server.configuration import CreativesSlice, ImageCacheSlice
 from server.image_cache.cache import ImageCache
@@ -59,13 +60,18 @@ def describe_safety(settings: CreativesSlice) -> str:
 
 
 def open_cache(
-    settings: ImageCacheSlice, workers: Executor, observer: CacheObserver | None = None
+    settings: ImageCacheSlice,
+    workers: Executor,
+    observer: CacheObserver | None = None,
+    breakers: BreakerObserver | None = None,
 ) -> ImageCache:
     shelf: Shelf | None = None
     if settings.redis_url:
         from server.image_cache.remote import RemoteShelf  # needs an extra
 
-        shelf = RemoteShelf(settings.redis_url, settings.ttl_s, settings.timeout_s)
+        shelf = RemoteShelf(
+            settings.redis_url, settings.ttl_s, settings.timeout_s, observer=breakers
+        )
     elif settings.folder is not None:
         shelf = Folder(settings.folder, settings.disk_bytes, settings.ttl_s, workers, observer)
     return ImageCache(settings.memory_bytes, settings.ttl_s, workers, shelf, observer)

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from server.doors.listening import AdminDoor, Door
 from server.metrics import Metrics
 from server.models import Models
 from server.pipeline import Trials
+from server.sampling.revival import EngineLost
 
 _HEALTH_POLL_S = 0.5
 
@@ -53,6 +54,8 @@ class Built:
     """Who repairs packshots; without one nobody does."""
     join: Callable[[Trials], None] | None = None
     """Tells what answers who assigns arms; without it there are no experiments."""
+    revive: Callable[[], Awaitable[None]] | None = None
+    """Starts again what broke. Raises EngineLost where that does not help."""
 
 
 Build = Callable[[Configuration, Metrics], AbstractAsyncContextManager[Built]]
@@ -64,7 +67,8 @@ def serve(configuration: Configuration, build: Build, port_file: Path | None = N
     logs.configure_logs(configuration.logging.format, configuration.logging.level)
     try:
         uvloop.run(run_server(configuration, build, port_file))
-    except (OSError, StartFailed) as error:  # a port that is taken, a folder that is not there
+    # A port that is taken, a folder that is not there, a device that is gone.
+    except (OSError, StartFailed, EngineLost) as error:
         print(f"serve: {error}", file=sys.stderr)
         return 1
     return 0
@@ -107,6 +111,10 @@ async def run_server(
                 await admin.open(built.registry)
             while not await stopping.wait(_HEALTH_POLL_S):
                 await door.report(built.is_healthy())
+                num_rows = 0 if built.count_rows is None else built.count_rows()
+                metrics.inside(len(asyncio.all_tasks()), num_rows)
+                if built.revive is not None:
+                    await built.revive()
             await admin.shut()
             await door.drain(configuration.drain)
             await door.stop()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar, cast
 
@@ -17,6 +16,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from server.breaker import Breaker, BreakerObserver
 from server.image_cache.shelf import ShelfFailed
 
 T = TypeVar("T")
@@ -34,11 +34,6 @@ _AWAY = exceptions.ConnectionError, exceptions.TimeoutError, OSError
 """No answer came, or none in time: TimeoutError is an OSError."""
 
 
-@dataclass(slots=True)
-class _Rest:
-    until_s: float = -1.0
-
-
 class RemoteShelf:
     """An asker waits `timeout_s` at most, and nothing is asked twice. Reading and writing fail, and
     rest, apart."""
@@ -51,13 +46,15 @@ class RemoteShelf:
         ttl_s: float,
         timeout_s: float = 0.02,
         clock: Callable[[], float] = time.monotonic,
+        observer: BreakerObserver | None = None,
     ) -> None:
         pool = BlockingConnectionPool.from_url(
             url, max_connections=NUM_CONNECTIONS, timeout=None, retry=Retry(NoBackoff(), 0)
         )
         self._redis = Redis.from_pool(pool)
-        self._ttl_s, self._timeout_s, self._clock = ttl_s, timeout_s, clock
-        self._reading, self._writing = _Rest(), _Rest()
+        self._ttl_s, self._timeout_s = ttl_s, timeout_s
+        self._reading = Breaker("image_cache_read", observer, 1, REST_S, clock)
+        self._writing = Breaker("image_cache_write", observer, 1, REST_S, clock)
         self._asked: set[asyncio.Task[object]] = set()
 
     async def find(self, name: str) -> bytes | None:
@@ -88,21 +85,24 @@ class RemoteShelf:
         await self._redis.aclose()
 
     async def _ask(
-        self, rest: _Rest, question: Callable[[], Awaitable[T]], timeout_s: float | None = None
+        self, breaker: Breaker, question: Callable[[], Awaitable[T]], timeout_s: float | None = None
     ) -> T:
-        if self._clock() < rest.until_s:
+        if (asked_s := breaker.ask()) is None:
             raise ShelfFailed("redis: it failed a moment ago")
         task = asyncio.create_task(_await(question))
         self._asked.add(task)
         task.add_done_callback(self._forget)
         try:
             async with asyncio.timeout(timeout_s or self._timeout_s):
-                return await asyncio.shield(task)
+                answer = await asyncio.shield(task)
         except _AWAY as error:
-            rest.until_s = self._clock() + REST_S
+            breaker.failed(asked_s)
             raise ShelfFailed(f"redis: {str(error) or 'no answer in time'}") from error
         except exceptions.RedisError as error:  # it answered: that it has no room, say
+            breaker.succeeded()
             raise ShelfFailed(f"redis: {error}") from error
+        breaker.succeeded()
+        return answer
 
     def _forget(self, task: asyncio.Task[object]) -> None:
         self._asked.discard(task)

@@ -81,7 +81,14 @@ class Engine:
         self.models = {model.name: model for model in models}
         self.observer = observer or Silence()
         self._clock = clock
-        self._staging = Staging(self.pace.largest, models[0].device)
+        self._device = models[0].device
+        self._to_warm: dict[str, list[RowRequest]] = {}
+        self._lock = threading.Lock()
+        self._equip()
+
+    def _equip(self) -> None:
+        """All that a loop has of its own: the next one begins with nothing."""
+        self._staging = Staging(self.pace.largest, self._device)
         self._scheduler: Scheduler[Row] = Scheduler(
             self.pace, self.limits.patience_s, brisk_s=self.limits.brisk_s
         )
@@ -92,25 +99,36 @@ class Engine:
         self._warming: list[tuple[Newcomer, Iterator[None]]] = []
         self._tickets: dict[Ticket, None] = {}
         self._num_rows = 0
-        self._lock = threading.Lock()
         self._is_warm = threading.Event()
         self._is_closing = False
         self._broken: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         is_beside = self.limits.is_decoding_beside
         if is_beside is None:
-            is_beside = models[0].device.type != "cpu"
+            is_beside = self._device.type != "cpu"
         self._decoder = Decoder(self.models, self._decoded, self.limits.max_rows, is_beside)
 
-    def start(self, requests: Sequence[RowRequest]) -> None:
+    def start(self, requests: Sequence[RowRequest] = ()) -> None:
         """Runs every bucket of every model with the conditions of `requests`, one for each, then
         opens the loop. Raises what a model raises."""
-        self._to_warm = tuple(requests)
+        for request in requests:
+            self._to_warm.setdefault(request.model, []).append(request)
         self._thread.start()
         self._is_warm.wait()
         if self._broken is not None:
             raise self._broken
         self._decoder.open()
+
+    def restart(self, timeout_s: float = 10.0) -> None:
+        """A new loop in place of one that broke, with every model warmed again.
+
+        Raises what a model raises, and RuntimeError where the old loop hangs.
+        """
+        self.close(timeout_s)
+        if self._thread.is_alive() or self._decoder.is_alive():
+            raise RuntimeError("the loop of the engine hangs")
+        self._equip()
+        self.start()
 
     def add(self, model: SamplingModel, requests: Sequence[RowRequest]) -> Future[None]:
         """A further model, warmed between the ticks of the others: done when it may be asked for.
@@ -125,6 +143,7 @@ class Engine:
 
     def remove(self, model: str) -> None:
         """Forgets a model that nobody asks for any more."""
+        self._to_warm.pop(model, None)
         self.models.pop(model, None)
 
     def close(self, timeout_s: float = 10.0) -> None:
@@ -137,12 +156,22 @@ class Engine:
 
     @property
     def is_healthy(self) -> bool:
-        return self._thread.is_alive() and self._decoder.is_healthy and not self._is_closing
+        is_running = self._thread.is_alive() and self._decoder.is_healthy
+        return is_running and self._is_warm.is_set() and not self._is_closing
+
+    @property
+    def device(self) -> str:
+        return str(self._device)
 
     @property
     def num_rows(self) -> int:
         """Rows waiting, walking or being decoded."""
         return self._num_rows
+
+    @property
+    def tickets(self) -> tuple[Ticket, ...]:
+        """Of rows that wait or walk; asked for from other threads too."""
+        return tuple(self._tickets)
 
     def key_of(
         self, model: str, shape: tuple[int, ...] | None = None
@@ -214,8 +243,7 @@ class Engine:
         return sum(row.num_forward_rows_left / rate[row.key] for row in rows)
 
     def _open_rows(self) -> list[Row]:
-        """Waiting or walking; asked for from other threads too."""
-        return [row for ticket in tuple(self._tickets) for row in ticket.rows]
+        return [row for ticket in self.tickets for row in ticket.rows]
 
     def _start_row(self, request: RowRequest, ticket: Ticket) -> Row:
         model = self.models[request.model]
@@ -261,9 +289,10 @@ class Engine:
             self._abandon()
 
     def _warm(self) -> None:
-        for request in self._to_warm:
-            for _ in self._warm_one(self.models[request.model], request):
-                pass
+        for name, requests in tuple(self._to_warm.items()):
+            for request in requests:
+                for _ in self._warm_one(self.models[name], request):
+                    pass
 
     def _warm_one(self, model: SamplingModel, request: RowRequest) -> Iterator[None]:
         yield from warm(model, request, self.pace, self._learn)
@@ -276,6 +305,7 @@ class Engine:
         try:
             next(forwards)
         except StopIteration:
+            self._to_warm[newcomer.model.name] = list(newcomer.requests)
             newcomer.is_warm.set_result(None)
         except Exception as error:  # it does not join, and the others go on
             self.models.pop(newcomer.model.name, None)
