@@ -185,6 +185,8 @@ def find_steps(
     if not is_retry:
         engine.observer.refused("deadline")
     wait_s = forecast.retry_after_s(demands)
+    if math.isfinite(wait_s) and not request.is_background:
+        router.note_refusal()
     if math.isfinite(wait_s) and not may_degrade(request):
         raise Overloaded(max(wait_s, MIN_WAIT_S))
     raise DeadlineExceeded("the deadline is nearer than the sampling is long")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 
 from torch import Tensor
 
 from server.errors import Overloaded, Unavailable
 from server.sampling.engine import STOPPED, Engine
+from server.sampling.fairness import Fairness
 from server.sampling.row import RowRequest, Ticket
 
 MAX_REMEMBERED = 4096
+MIN_PAUSE_S = 0.05
 Listener = Callable[[int, Tensor], None]
 
 
@@ -18,15 +21,22 @@ class Router:
     """Spreads requests over engines that serve the same models.
 
     Rows that can share a walk belong together: a request goes where its walk was last seen, unless
-    that device is behind by more than `patience_s` of work.
+    that device is behind by more than `patience_s` of work. Where there is no room, the tenant with
+    most rows is refused first; `find_tenant` says whose the call is that is being answered.
     """
 
-    def __init__(self, engines: Sequence[Engine], patience_s: float = 0.25) -> None:
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        patience_s: float = 0.25,
+        find_tenant: Callable[[], Hashable] = lambda: "",
+    ) -> None:
         if not engines:
             raise ValueError("a router needs at least one engine")
         self.engines = tuple(engines)
         self._patience_s = patience_s
         self._last: dict[bytes, Engine] = {}
+        self._fairness, self._find_tenant = Fairness(), find_tenant
 
     @property
     def is_healthy(self) -> bool:
@@ -38,7 +48,11 @@ class Router:
         return sum(engine.num_rows for engine in self.engines)
 
     def submit(self, requests: Sequence[RowRequest], on_step: Listener | None = None) -> Ticket:
-        """Raises `Overloaded` where no device has room, `Unavailable` where there is none left."""
+        """Raises `Overloaded` where no device has room, or others are to have it; `Unavailable`
+        where there is no device left."""
+        tenant, is_waited_for = self._find_tenant(), not requests[0].is_background
+        if is_waited_for and not self._fairness.admits(tenant, len(requests), self._count_held()):
+            raise self._put_off()
         refusal: Overloaded | None = None
         for engine in self.rank(requests):
             try:
@@ -49,8 +63,24 @@ class Router:
             except Unavailable:
                 continue  # it stopped since
             self._remember(requests, engine)
+            ticket.tenant = tenant
             return ticket
+        if refusal is not None and is_waited_for:
+            self.note_refusal()
         raise refusal or Unavailable(*STOPPED)
+
+    def note_refusal(self) -> None:
+        """The tenant of the call was turned away because of the others: they leave room now."""
+        self._fairness.note_refusal(self._find_tenant(), self._count_held())
+
+    def _count_held(self) -> Counter[Hashable]:
+        """Rows that somebody waits for, by tenant."""
+        held: Counter[Hashable] = Counter()
+        for engine in self.engines:
+            for ticket in engine.tickets:
+                if not (ticket.is_released or ticket.rows[0].is_background):
+                    held[ticket.tenant] += len(ticket.rows)
+        return held
 
     def rank(self, requests: Sequence[RowRequest]) -> list[Engine]:
         """Healthy engines, the one that should take these rows first.
@@ -70,6 +100,11 @@ class Router:
     def close(self, timeout_s: float = 10.0) -> None:
         for engine in self.engines:
             engine.close(timeout_s)
+
+    def _put_off(self) -> Overloaded:
+        engine = min(self.engines, key=lambda engine: engine.load_s())
+        engine.observer.refused("tenant_share")
+        return Overloaded(max(MIN_PAUSE_S, engine.load_s() / 2))
 
     def _remember(self, requests: Sequence[RowRequest], engine: Engine) -> None:
         for request in requests:

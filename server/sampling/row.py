@@ -226,6 +226,7 @@ class Ticket:
     queue_s: float = 0.0
     sample_s: float = 0.0
     decode_s: float = 0.0
+    tenant: Hashable = ""
 
     @property
     def num_forward_rows(self) -> int:
