@@ -62,6 +62,7 @@ def test_both_sides_may_show_a_certificate(face, folder):
 
 HERE = """localhost:1 127.0.0.1:1 127.9.9.9 [::1]:1 [::1] unix:/tmp/s unix-abstract:s
 dns:localhost:1 dns:///127.0.0.1:1 ipv4:127.0.0.1:1 ipv6:[::1]:1"""
+HERE += " 127.0.0.1:1,127.0.0.2:2 [::1]:1,[::1]:2"
 ELSEWHERE = """etalage.example:443 10.0.0.1:1 dns:///example [2001:db8::1]:1
 localhost.example:1 ipv4:10.0.0.1:1 0.0.0.0:1"""
 
@@ -72,7 +73,7 @@ def test_plaintext_stays_on_this_machine(server):
     assert resolve_endpoint(server).credentials is None
 
 
-@pytest.mark.parametrize("server", ELSEWHERE.split())
+@pytest.mark.parametrize("server", [*ELSEWHERE.split(), "127.0.0.1:1,10.0.0.1:1"])
 def test_another_machine_gets_tls_unless_insecure_is_said(server):
     assert not is_loopback(server)
     assert resolve_endpoint(server).credentials is not None
@@ -92,6 +93,21 @@ def test_another_machine_gets_tls_unless_insecure_is_said(server):
 def test_options_that_contradict_each_other_are_refused(options, named):
     with pytest.raises(ValueError, match=named):
         etalage.Client("127.0.0.1:1", **options)
+
+
+@pytest.mark.parametrize(
+    "server", ["127.0.0.1:1,example:1", "127.0.0.1:1,", "127.0.0.1:1,[::1]:1", "127.0.0.1,10.0.0.1"]
+)
+def test_a_list_that_grpc_could_not_read_is_refused_by_name(server):
+    with pytest.raises(ValueError, match="^server: "):
+        etalage.Client(server, insecure=True)
+
+
+def test_of_several_servers_those_are_asked_that_are_there(face):
+    with serve(succeed) as (first, one), serve(succeed) as (second, other):
+        for _ in range(4):  # each with a channel of its own
+            face.generate(f"{first},{second},127.0.0.1:1", "wrench")
+    assert len(one.requests) + len(other.requests) == 4
 
 
 def test_a_missing_certificate_is_named(tmp_path):

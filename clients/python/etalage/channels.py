@@ -18,6 +18,10 @@ from etalage.credentials import Credentials, Secret, SignedChannel, find_credent
 DEFAULT_SERVER = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 30.0
 
+_RECONNECTING = {"grpc.initial_reconnect_backoff_ms": 200, "grpc.max_reconnect_backoff_ms": 1000}
+"""Of several servers one that is back must be found before the next one goes; gRPC's own pauses
+grow to two minutes."""
+
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 _FILES = ("ETALAGE_CA", "ETALAGE_CERT", "ETALAGE_KEY")
 _SERVICES = (
@@ -58,9 +62,7 @@ class ConnectionOptions(TypedDict, total=False):
     key: bytes | str | os.PathLike[str] | None  # and its private key, PEM
     credentials: grpc.ChannelCredentials | None  # ready ones instead of the three above
     insecure: bool  # plaintext to a server that is not on this machine
-    api_key: (
-        Secret | None
-    )  # who calls; default: ETALAGE_API_KEY, or what ETALAGE_API_KEY_FILE holds
+    api_key: Secret | None  # who calls; default: ETALAGE_API_KEY, or ETALAGE_API_KEY_FILE's content
     token: Secret | None  # or a JWT, likewise by ETALAGE_TOKEN
     retries: Retries
     channel_options: Sequence[tuple[str, Any]]  # more of gRPC's own
@@ -107,6 +109,8 @@ def resolve_endpoint(
     """TLS unless the server is on this machine or `insecure` is said.
 
     Without any of `ca`, `cert` and `key`, ETALAGE_CA, ETALAGE_CERT and ETALAGE_KEY name the files.
+    `server` may be several, IP addresses with commas between: calls go round among those that say
+    they serve.
     """
     if not (insecure or credentials or ca or cert or key):
         ca, cert, key = map(os.environ.get, _FILES)
@@ -120,9 +124,10 @@ def resolve_endpoint(
     plaintext = insecure or (is_loopback(server) and not credentials and not any(files))
     if not plaintext:
         credentials = credentials or grpc.ssl_channel_credentials(*map(_read, (ca, key, cert)))
+    target = _target(server)
     options = _options(server, retries) | dict(channel_options)
     caller = find_credentials(api_key, token)
-    return Endpoint(server, credentials, tuple(options.items()), caller)
+    return Endpoint(target, credentials, tuple(options.items()), caller)
 
 
 def check_timeout(timeout_s: float) -> float:
@@ -132,7 +137,9 @@ def check_timeout(timeout_s: float) -> float:
 
 
 def is_loopback(server: str) -> bool:
-    """Whether nothing sent to this gRPC target leaves the machine."""
+    """Whether nothing sent to this gRPC target, or to any of several, leaves the machine."""
+    if "," in server:
+        return all(is_loopback(each) for each in server.split(","))
     if server.startswith(("unix:", "unix-abstract:")):
         return True
     address = server.rpartition("/")[2]
@@ -146,19 +153,48 @@ def is_loopback(server: str) -> bool:
         return host == "localhost"
 
 
+def _target(server: str) -> str:
+    """As gRPC wants it; the addresses of a list are all of one kind."""
+    if "," not in server:
+        return server
+    kinds = set()
+    for each in server.split(","):
+        host, _, port = each.rpartition(":")
+        try:
+            kinds.add(f"ipv{ipaddress.ip_address(host.strip('[]')).version}")
+        except ValueError:
+            kinds.clear()
+        if not port.isdigit() or len(kinds) != 1:
+            raise ValueError(
+                f"server: {each!r} in a list is no IP address with a port of the others' kind; "
+                "give several hosts one name in DNS"
+            )
+    return f"{kinds.pop()}:{server}"
+
+
 def _read(file: bytes | str | os.PathLike[str] | None) -> bytes | None:
     return Path(file).read_bytes() if isinstance(file, str | os.PathLike) else file
 
 
 def _options(server: str, retries: Retries) -> dict[str, Any]:
+    are_several = "," in server
     return {
-        "grpc.service_config": json.dumps(_service_config(retries)),
+        **(_RECONNECTING if are_several else {}),
+        "grpc.service_config": json.dumps(_service_config(retries) | _balancing(are_several)),
         "grpc.max_receive_message_length": _MAX_MESSAGE_BYTES,
         "grpc.max_send_message_length": _MAX_MESSAGE_BYTES,
         # A request larger than this buffer is never tried again; gRPC's default is 256 KiB.
         "grpc.per_rpc_retry_buffer_size": _MAX_MESSAGE_BYTES,
         "grpc.enable_http_proxy": 0 if is_loopback(server) else 1,
     }
+
+
+def _balancing(are_several: bool) -> dict[str, Any]:
+    """A server that says it goes, as all do before they stop, gets no further calls."""
+    if not are_several:
+        return {}
+    health = {"serviceName": _SERVICES[0]}
+    return {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": health}
 
 
 def _service_config(retries: Retries) -> dict[str, Any]:
