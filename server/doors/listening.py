@@ -124,13 +124,15 @@ class Door:
         for gate in gates:
             gate.state = State.STOPPING
         self._batches.dismiss()
-        is_idle = await self._gate.idle(settings.grace_s)
-        log.info("drained", left=self._gate.num_in_flight)
-        return is_idle
+        both = self._gate, self._enhancement_gate
+        idle = await asyncio.gather(*(gate.idle(settings.grace_s) for gate in both))
+        log.info("drained", left=sum(gate.num_in_flight for gate in both))
+        return all(idle)
 
     async def stop(self) -> None:
         """End what is left and close the port."""
-        await self._port.stop(self._gate.num_in_flight == 0)
+        num_left = self._gate.num_in_flight + self._enhancement_gate.num_in_flight
+        await self._port.stop(num_left == 0)
         await self._health_port.stop()
         self._service.close()
         self._batches.close()
