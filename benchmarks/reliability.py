@@ -1,0 +1,23 @@
+"""What stays of the promises when too many come, when servers stop, and when somebody is erased.
+
+`python -m benchmarks.reliability [--quick]`. A soak of half an hour is `benchmarks.soak`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from benchmarks import reliability_drain, reliability_limits, reliability_overload
+from benchmarks.measurement import Options, Report, parse_options
+
+
+def main(options: Options) -> int:
+    report = Report("reliability", options)
+    reliability_limits.measure(report, options.quick)
+    asyncio.run(reliability_overload.measure(report, options.quick))
+    asyncio.run(reliability_drain.measure(report, options.quick))
+    return report.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(parse_options((__doc__ or "").splitlines()[0])))

@@ -1,0 +1,205 @@
+"""Ten times more calls than a server can answer: what comes in time, how late, at what cost.
+
+A server process on a part of the embedded world; an open loop of calls that wait for nobody, whose
+answers are of use for three times what they take alone. Health is asked all the while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tqdm import tqdm
+
+from benchmarks.engine_crowd import copy_part
+from benchmarks.load import KINDS, Call, Crowd, Ending, Kind, Send, Summary, drive, quantile, sum_up
+from benchmarks.measurement import Report
+from diffusion.checkpoint import DEFAULT_CHECKPOINT
+from diffusion.encoders import Encoders
+from etalage import AsyncClient, DeadlineExceeded, EtalageError, Overloaded, Retries
+from features.prepare import WorldSize, prepare_world
+from features.store import StoreConfig
+from server.demo.process import Ports, running_server, scrape
+
+WORLD = WorldSize(num_shoppers=64, num_creatives=64)
+NUM_PRODUCTS = 8
+MAX_SHOPPER_SCALE = 2.0
+"""Of the server: strength 1 stands for so much."""
+DEADLINE = 3.0
+"""So many times what the same image takes alone."""
+PEAK_LOADS = (0.9, 1.5)
+OVERLOAD = 10.0
+MEBIBYTE = 1024 * 1024
+MAX_GROWTH_MB = 32.0
+HEALTH_PAUSE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A server that runs, and whom it can be asked for."""
+
+    ports: Ports
+    products: tuple[str, ...]
+    shoppers: tuple[str, ...]
+
+    def read(self) -> Mapping[str, float]:
+        """Its metrics without labels, by name."""
+        lines = scrape(self.ports).decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")
+        return {name: float(value) for name, value in pairs if "{" not in name}
+
+
+@contextmanager
+def running_shop(*flags: str) -> Iterator[Shop]:
+    """A server of its own world, which nobody has asked anything yet."""
+    with TemporaryDirectory(prefix="etalage-") as name:
+        folder = Path(name)
+        part, config = copy_part(folder / "part", NUM_PRODUCTS), StoreConfig(home=folder / "home")
+        encoders = Encoders.load(DEFAULT_CHECKPOINT / "encoders")
+        prepare_world(config, encoders, size=WORLD, catalogue=part, progress=False)
+        # Told where its features are, it does not fill the store with the whole embedded world.
+        store = {"type": "sqlite", "path": str(config.folder / "online.db")}
+        command = [sys.executable, "-m", "server", "serve", "--features.online_store"]
+        command += [json.dumps(store), "--server.port=0", "--server.admin_port=0"]
+        command += ["--server.metrics_port=0", "--drain.lame_duck_s=0", *flags]
+        lines = (part / "products.jsonl").read_text("utf-8").splitlines()
+        products = tuple(str(json.loads(line)["product_id"]) for line in lines)
+        shoppers = tuple(f"shopper-{number:05d}" for number in range(WORLD.num_shoppers))
+        with running_server(command, config.home, folder / "server.log", lambda: None) as ports:
+            yield Shop(ports, products, shoppers)
+
+
+def ask_by(client: AsyncClient) -> Send:
+    async def send(call: Call) -> Ending:
+        begun_s = time.perf_counter()
+        try:
+            await client.generate(
+                call.product,
+                user=call.shopper,
+                steps=call.kind.num_steps,
+                product_scale=call.kind.product_scale,
+                strength=call.kind.shopper_scale / MAX_SHOPPER_SCALE,
+                seed=call.seed,
+                deadline_policy="strict",
+                timeout_s=call.deadline_s,
+            )
+        except Overloaded:
+            return Ending.REFUSED
+        except DeadlineExceeded:
+            # At once, where it could not be met even alone. Let in, it is told at the deadline.
+            is_early = time.perf_counter() - begun_s < call.deadline_s / 4
+            return Ending.REFUSED if is_early else Ending.EXPIRED
+        except EtalageError:
+            return Ending.FAILED
+        return Ending.DONE
+
+    return send
+
+
+async def find_crowd(shop: Shop, send: Send, num_turns: int) -> Crowd:
+    """Deadlines by what each kind takes alone."""
+    seconds: dict[Kind, list[float]] = {kind: [] for kind in KINDS}
+    for turn in range(num_turns + 1):
+        for number, kind in enumerate(KINDS):
+            product, shopper = shop.products[number % NUM_PRODUCTS], shop.shoppers[number]
+            started_s = time.perf_counter()
+            await send(Call(0.0, kind, product, shopper, 1000 * turn + number, 30.0))
+            if turn:  # the first meets every product for the first time
+                seconds[kind].append(time.perf_counter() - started_s)
+    deadlines_s = {kind: DEADLINE * statistics.median(each) for kind, each in seconds.items()}
+    return Crowd(shop.products, shop.shoppers, deadlines_s)
+
+
+async def find_capacity(send: Send, crowd: Crowd, num_open: int, window_s: float) -> float:
+    """Images of the mix a second where so many callers wait for one after the other."""
+    calls = iter(crowd.draw(1000.0, window_s, seed=1))
+    ends_s, num_done = time.perf_counter() + window_s, 0
+
+    async def call_on() -> None:
+        nonlocal num_done
+        for each in calls:
+            await send(Call(0.0, each.kind, each.product, each.shopper, each.seed, 60.0))
+            if time.perf_counter() > ends_s:
+                return
+            num_done += 1
+
+    await asyncio.gather(*(call_on() for _ in range(num_open)))
+    return num_done / window_s
+
+
+@asynccontextmanager
+async def watching_health(client: AsyncClient) -> AsyncIterator[list[float]]:
+    """Seconds of each answer, infinite where it was not yes."""
+    seen: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            started_s = time.perf_counter()
+            is_serving = await client.is_serving(timeout_s=5.0)
+            seen.append(time.perf_counter() - started_s if is_serving else float("inf"))
+            await asyncio.sleep(HEALTH_PAUSE_S)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield seen
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def measure(report: Report, is_quick: bool) -> None:
+    ramp_s, window_s = (1.0, 4.0) if is_quick else (6.0, 30.0)
+    with running_shop() as shop:
+        async with AsyncClient(shop.ports.server, retries=Retries(max_attempts=1)) as client:
+            send = ask_by(client)
+            crowd = await find_crowd(shop, send, 1 if is_quick else 5)
+            rate = await find_capacity(send, crowd, 24, window_s)
+            report.environment["capacity_images_per_s"] = rate
+
+            async def offer(load: float) -> Summary:
+                calls = crowd.draw(load * rate, ramp_s + window_s, seed=round(10 * load))
+                summary = sum_up(await drive(send, calls), ramp_s, ramp_s + window_s)
+                tqdm.write(f"{load}x: {summary}")
+                return summary
+
+            peak = max([(await offer(load)).goodput for load in PEAK_LOADS])
+            before = shop.read()
+            async with watching_health(client) as health:
+                summary = await offer(OVERLOAD)
+            await asyncio.sleep(1.0)
+            _add(report, summary, peak, health, before, shop.read())
+
+
+def _add(
+    report: Report,
+    summary: Summary,
+    peak: float,
+    health: list[float],
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+) -> None:
+    name = f"overload_{OVERLOAD:g}x"
+    resident = "process_resident_memory_bytes"
+    growth_mb = (after[resident] - before[resident]) / MEBIBYTE
+    left = after["etalage_engine_rows"]
+    report.add(f"{name}.goodput_of_peak", [summary.goodput / peak], "share", target=0.9)
+    report.add(f"{name}.goodput", [summary.goodput], "images/s")
+    report.add(f"{name}.admitted_in_time", [summary.admitted_in_time], "share", target=0.99)
+    report.add(f"{name}.p99", [summary.p99_share], "deadlines", target=1.0, better="lower")
+    report.add(f"{name}.refusal_p99", [1e3 * summary.refusal_p99_s], "ms", better="lower")
+    report.add(f"{name}.failed", [summary.num_failed], "calls", target=0, better="lower")
+    told_no = sum(each == float("inf") for each in health)
+    report.add(f"{name}.health_no", [told_no], "answers", target=0, better="lower")
+    p99_ms = 1e3 * quantile([each for each in health if each != float("inf")], 0.99)
+    report.add(f"{name}.health_p99", [p99_ms], "ms", target=1000, better="lower")
+    report.add(f"{name}.memory_growth", [growth_mb], "MB", target=MAX_GROWTH_MB, better="lower")
+    report.add(f"{name}.rows_left", [left], "rows", target=0, better="lower")
