@@ -3,30 +3,12 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from server.metrics import Metrics
 
 FOLDER = Path("deploy/grafana")
 SELECTOR = re.compile(r"(etalage_[a-z_]+)(?:\{([^}]*)\})?")
 GROUPS = re.compile(r"by \(([^)]*)\)")
-
-
-@pytest.fixture(scope="module")
-def told():
-    """The labels of each metric, by all the names that Prometheus gives it."""
-    metrics = Metrics()
-    try:
-        found: dict[str, set[str]] = {}
-        collectors: dict[str, Any] = dict(metrics.registry._names_to_collectors)
-        for metric in collectors.values():
-            labels = {*metric._labelnames, *(("le",) if metric._type == "histogram" else ())}
-            found |= {name: labels for name in metrics.registry._get_names(metric)}
-        return found
-    finally:
-        metrics.close()
 
 
 def list_queries(board):

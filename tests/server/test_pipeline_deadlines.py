@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import numpy as np
 import pytest
 
 from features.records import Shopper, Status
-from server.core import FAST, Arm, Degradation, Source
+from server.core import FAST, Arm, DeadlinePolicy, Degradation, Source
 from server.errors import DeadlineExceeded
 from tests.server.sampling.closed_model import level
 from tests.server.scripted_reader import ask, hurry, taste
@@ -69,3 +70,14 @@ async def test_nobody_who_did_not_allow_it_is_shown_another_image(pipeline):
 async def test_the_original_arm_is_no_degradation(pipeline):
     original = await pipeline.generate(ask(arm=Arm.ORIGINAL))
     assert original.degradation is Degradation.NONE and original.num_forward_rows == 0
+
+
+@pytest.mark.parametrize("jump_s", [-86400.0, 86400.0])
+async def test_a_wall_clock_that_jumps_moves_no_deadline(pipeline, monkeypatch, jump_s):
+    wall = time.time
+    request = ask(deadline_s=time.monotonic() + 600, deadline_policy=DeadlinePolicy.DEGRADE)
+    making = asyncio.create_task(pipeline.generate(request))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(time, "time", lambda: wall() + jump_s)
+    result = await making
+    assert result.degradation is Degradation.NONE and result.source is Source.GENERATED
