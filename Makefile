@@ -6,7 +6,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.t
 STAMP := .venv/.installed
 PROTOS := $(sort $(wildcard protos/etalage/v1/*.proto))
 STUBS := clients/python
-BENCHMARKS := features evaluation engine slate bulk creation restoration diagnosis families experiments
+BENCHMARKS := features evaluation engine slate bulk creation restoration diagnosis families experiments reliability
 
 export HF_HUB_OFFLINE ?= 1
 
@@ -93,6 +93,10 @@ $(PEERS)/.installed: benchmarks/peers/servers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+.PHONY: soak
+soak: setup  ## half an hour at 0.8 of capacity; fails where anything grows; SOAK_OPTIONS=--minutes=5
+	$(PY) -m benchmarks.soak $(SOAK_OPTIONS)
 
 .PHONY: bench-gpu
 bench-gpu: setup  ## measure the sampling engine on a CUDA device, also at SDXL's size

@@ -1,8 +1,7 @@
 """Servers that are asked to stop while calls come in: who is lost.
 
-The server process of the tests, whose image takes a tenth of a second, behind the whole door. An
-admitted call that got no answer is lost; one that was refused was told when to come back. In a
-rolling restart the client knows two servers, of which one after the other is stopped and started.
+The server process of the tests, whose image takes a tenth of a second, behind the whole door. A
+call that was let in and got no answer is lost; one that was refused was told when to come back.
 """
 
 from __future__ import annotations
@@ -118,9 +117,33 @@ async def _call(client: AsyncClient, number: int) -> str:
     return "answered"
 
 
-async def count_lost(folder: Path, before_s: float = 0.3) -> int:
-    """Of one stop under load, without retries: calls that were let in and not answered, and calls
-    that ended in any other way than they may. None where nothing is wrong."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What callers saw, by a word each, and the codes with which servers say that calls which were
+    let in have ended."""
+
+    endings: Counter[str]
+    let_in: Counter[str]
+
+    @property
+    def num_lost(self) -> int:
+        """Let in and not answered, or answered and not heard."""
+        num_answered = self.let_in["OK"]
+        num_unanswered = self.let_in.total() - num_answered
+        return num_unanswered + abs(num_answered - self.endings["answered"])
+
+    @property
+    def num_odd(self) -> int:
+        """Ended in another way than a call without retries may."""
+        return self.num_failed - self.endings["refused"] - self.endings["nobody there"]
+
+    @property
+    def num_failed(self) -> int:
+        return self.endings.total() - self.endings["answered"]
+
+
+async def stop_once(folder: Path, before_s: float = 0.3) -> Outcome:
+    """One stop under load, without retries."""
     async with running_drill(folder) as drill:
         async with AsyncClient(drill.address, retries=ONCE) as client:
             until = asyncio.Event()
@@ -129,22 +152,17 @@ async def count_lost(folder: Path, before_s: float = 0.3) -> int:
             await drill.stop()
             until.set()
             endings = await calling
-    let_in, refused = drill.count("answered"), drill.count("refused")
-    lost = let_in.total() - endings["answered"]
-    odd = endings.total() - sum(endings[each] for each in ("answered", "refused", "nobody there"))
     if not endings["answered"]:
         raise RuntimeError(f"nobody was answered: {endings}")
-    if lost or odd or set(refused) - {"UNAVAILABLE"}:
-        tqdm.write(f"lost: {endings}, the server says {let_in} and {refused}")
-    return abs(lost) + odd
+    return Outcome(endings, drill.count("answered"))
 
 
-async def count_failures(folder: Path, num_rounds: int) -> Counter[str]:
-    """What callers saw while two servers were stopped and started again, one after the other."""
+async def roll(folder: Path, num_rounds: int) -> Outcome:
+    """Two servers are stopped and started again, one after the other, while a client that knows
+    both asks, with its own retries."""
     ports = find_ports(2)
-    address = ",".join(f"127.0.0.1:{port}" for port in ports)
+    let_in: Counter[str] = Counter()
     until = asyncio.Event()
-    drills: list[asyncio.Task[None]] = []
     stops = [[asyncio.Event() for _ in range(num_rounds)] for _ in ports]
     ready = [[asyncio.Event() for _ in range(num_rounds + 1)] for _ in ports]
 
@@ -154,22 +172,23 @@ async def count_failures(folder: Path, num_rounds: int) -> Counter[str]:
                 ready[number][each].set()
                 await (stops[number][each].wait() if each < num_rounds else until.wait())
                 await drill.stop()
+            let_in.update(drill.count("answered"))
 
     drills = [asyncio.create_task(keep(number)) for number in range(len(ports))]
     await _wait_all(drills, [events[0] for events in ready])
-    async with AsyncClient(address) as client:
-        loaded = asyncio.Event()
-        calling = asyncio.create_task(call_on(client, loaded, CALLS_PER_S / 2))
+    async with AsyncClient(",".join(f"127.0.0.1:{port}" for port in ports)) as client:
+        enough = asyncio.Event()
+        calling = asyncio.create_task(call_on(client, enough, CALLS_PER_S / 2))
         for each in range(num_rounds):
             for number in range(len(ports)):
                 stops[number][each].set()
                 await _wait_all(drills, [ready[number][each + 1]])
                 await asyncio.sleep(FOUND_S)
-        loaded.set()
+        enough.set()
         endings = await calling
     until.set()
     await asyncio.gather(*drills)
-    return endings
+    return Outcome(endings, let_in)
 
 
 async def _wait_all(drills: list[asyncio.Task[None]], events: list[asyncio.Event]) -> None:
@@ -195,18 +214,21 @@ def find_ports(count: int) -> list[int]:
 
 
 async def measure(report: Report, is_quick: bool) -> None:
-    num_rounds, num_restarts = (2, 1) if is_quick else (50, 5)
+    num_rounds, num_restarts = (0, 1) if is_quick else (50, 5)
     with TemporaryDirectory(prefix="etalage-") as name:
         folder = Path(name)
-        lost = [
-            float(await count_lost(folder / f"round-{number}"))
+        stops = [
+            await stop_once(folder / f"round-{number}")
             for number in tqdm(range(num_rounds), "drains", leave=False)
         ]
-        endings = await count_failures(folder / "rolling", num_restarts)
-    report.add("drain.lost", [sum(lost)], "calls", target=0, better="lower")
-    report.environment["drain_rounds"] = num_rounds
-    failed = endings.total() - endings["answered"]
-    report.add("rolling_restart.failed", [failed], "calls", target=0, better="lower")
-    report.add("rolling_restart.calls", [endings.total()], "calls")
-    if failed:
-        tqdm.write(f"failed in a rolling restart: {endings}")
+        rolled = await roll(folder / "rolling", num_restarts)
+    for each in (*stops, rolled):
+        if each.num_lost:
+            tqdm.write(f"lost: {each}")
+    lost = sum(each.num_lost for each in (*stops, rolled))
+    report.add("drain.lost", [lost], "calls", target=0, better="lower")
+    odd = sum(each.num_odd for each in stops)
+    report.add("drain.ended_oddly", [odd], "calls", target=0, better="lower")
+    report.add("rolling_restart.failed", [rolled.num_failed], "calls", target=0, better="lower")
+    report.add("rolling_restart.calls", [rolled.endings.total()], "calls")
+    report.environment |= {"drain_rounds": num_rounds, "restarts_of_each_server": num_restarts}

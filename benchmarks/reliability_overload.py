@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from tqdm import tqdm
 
@@ -58,15 +59,17 @@ class Shop:
 
 
 @contextmanager
-def running_shop(*flags: str) -> Iterator[Shop]:
-    """A server of its own world, which nobody has asked anything yet."""
+def running_shop(*flags: str, online_store: Mapping[str, Any] | None = None) -> Iterator[Shop]:
+    """A server of its own world, which nobody has asked anything yet; features are in SQLite unless
+    Feast is told otherwise."""
     with TemporaryDirectory(prefix="etalage-") as name:
         folder = Path(name)
-        part, config = copy_part(folder / "part", NUM_PRODUCTS), StoreConfig(home=folder / "home")
+        part = copy_part(folder / "part", NUM_PRODUCTS)
+        config = StoreConfig(home=folder / "home", online_store=dict(online_store or {}))
         encoders = Encoders.load(DEFAULT_CHECKPOINT / "encoders")
         prepare_world(config, encoders, size=WORLD, catalogue=part, progress=False)
         # Told where its features are, it does not fill the store with the whole embedded world.
-        store = {"type": "sqlite", "path": str(config.folder / "online.db")}
+        store = online_store or {"type": "sqlite", "path": str(config.folder / "online.db")}
         command = [sys.executable, "-m", "server", "serve", "--features.online_store"]
         command += [json.dumps(store), "--server.port=0", "--server.admin_port=0"]
         command += ["--server.metrics_port=0", "--drain.lame_duck_s=0", *flags]
@@ -107,13 +110,14 @@ def ask_by(client: AsyncClient) -> Send:
 async def find_crowd(shop: Shop, send: Send, num_turns: int) -> Crowd:
     """Deadlines by what each kind takes alone."""
     seconds: dict[Kind, list[float]] = {kind: [] for kind in KINDS}
-    for turn in range(num_turns + 1):
+    for product in shop.products:  # which are prepared when they are first asked for
+        await send(Call(0.0, KINDS[0], product, shop.shoppers[0], 0, 30.0))
+    for turn in range(num_turns):
         for number, kind in enumerate(KINDS):
             product, shopper = shop.products[number % NUM_PRODUCTS], shop.shoppers[number]
             started_s = time.perf_counter()
             await send(Call(0.0, kind, product, shopper, 1000 * turn + number, 30.0))
-            if turn:  # the first meets every product for the first time
-                seconds[kind].append(time.perf_counter() - started_s)
+            seconds[kind].append(time.perf_counter() - started_s)
     deadlines_s = {kind: DEADLINE * statistics.median(each) for kind, each in seconds.items()}
     return Crowd(shop.products, shop.shoppers, deadlines_s)
 
@@ -157,7 +161,7 @@ async def watching_health(client: AsyncClient) -> AsyncIterator[list[float]]:
 
 
 async def measure(report: Report, is_quick: bool) -> None:
-    ramp_s, window_s = (1.0, 4.0) if is_quick else (6.0, 30.0)
+    ramp_s, window_s = (0.5, 2.0) if is_quick else (6.0, 30.0)
     with running_shop() as shop:
         async with AsyncClient(shop.ports.server, retries=Retries(max_attempts=1)) as client:
             send = ask_by(client)
