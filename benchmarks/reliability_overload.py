@@ -52,10 +52,10 @@ class Shop:
     shoppers: tuple[str, ...]
 
     def read(self) -> Mapping[str, float]:
-        """Its metrics without labels, by name."""
+        """Its metrics, by name and labels as they are written."""
         lines = scrape(self.ports).decode().splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")
-        return {name: float(value) for name, value in pairs if "{" not in name}
+        return {name: float(value) for name, value in pairs}
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 MEMORY_S = 2.0
 """How long a refusal is remembered: longer than it takes to come back."""
@@ -17,7 +18,7 @@ HEADROOM = 2
 for ten times what there is and one for 0.3 of it, the latter gets 70, 82 and 84 % of that with 1, 2
 and 3 (and 8 % without fairness), of 97, 93 and 90 % of all the room used."""
 
-Held = Mapping[Hashable, int]
+Held = Mapping[Any, int]
 """Rows in flight by tenant, an opaque key; who has none is not there."""
 
 

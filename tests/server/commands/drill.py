@@ -1,6 +1,7 @@
 """A server process with a pipeline of a few lines: `python -m tests.server.commands.drill FLAGS`.
 
-An image takes a tenth of a second. `DRILL` in the environment makes building fail or hang.
+An image takes a tenth of a second. `DRILL` in the environment makes building fail or hang, or the
+engine be lost.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from server.commands.settings import add_flags, configuration_from
 from server.configuration import Configuration
 from server.core import ModelCard
 from server.metrics import Metrics
+from server.sampling.revival import EngineLost
 from tests.server.doors.sketching import Sketcher
 from tests.server.model_shop import Shop
 
@@ -33,8 +35,14 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
     print("built", flush=True)
     models = Shop(Path()).models()
     card = ModelCard("sketch", "fedcba9876543210")
-    yield Built(sketcher, card, lambda: True, models.names(), models)
+    is_lost = os.environ.get("DRILL") == "lost"
+    revive = lose if is_lost else None
+    yield Built(sketcher, card, lambda: not is_lost, models.names(), models, revive=revive)
     print("taken down", flush=True)
+
+
+async def lose() -> None:
+    raise EngineLost("no engine runs, and to start one again did not help")
 
 
 if __name__ == "__main__":

@@ -163,6 +163,14 @@ async def test_what_can_not_be_built_ends_the_start_with_a_sentence(tmp_path):
     assert "Traceback" not in output
 
 
+async def test_a_server_whose_engine_is_lost_for_good_ends_for_another_to_take_its_place(tmp_path):
+    async with drill(tmp_path, DRILL="lost") as process:
+        assert await asyncio.wait_for(process.wait(), 60) == 1
+    output = (tmp_path / "output").read_text()
+    assert "serve: no engine runs" in output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize("which", ["grpc", "admin", "metrics"])
 async def test_a_port_that_is_taken_ends_the_start_with_its_address(tmp_path, which):
     (tmp_path / "second").mkdir()

@@ -74,7 +74,8 @@ def test_a_flood_of_one_tenant_costs_the_others_little_and_leaves_little_room_un
     """A place of 20 rows that each stay for a second, one tenant at ten times that, one at 0.3."""
     fairness, rng = Fairness(clock=clock), random.Random(3)
     inside: deque[tuple[float, str]] = deque()
-    asked, served = Counter(), Counter()
+    asked: Counter[str] = Counter()
+    served: Counter[str] = Counter()
     while clock.now < 160:
         clock.now += rng.expovariate(206)
         while inside and inside[0][0] <= clock.now - 1:
