@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_bulk(verbs)
     _add_report(verbs)
     _add_dataset(verbs)
+    _add_verify(verbs)
     _add_models(verbs)
     _add_keys(verbs)
     _add_demo(verbs)
@@ -108,7 +109,7 @@ def _add_bulk(verbs: Verbs) -> None:
     text = "requests under way at once (default: twice the largest of engine.buckets, by device)"
     parser.add_argument("--in-flight", type=_count, default=0, metavar="N", help=text)
     slices = "engine", "model", "features", "creatives", "verification", "enhancement"
-    add_flags(parser, (*slices, "image_cache", "logging"))
+    add_flags(parser, (*slices, "image_cache", "provenance", "logging"))
 
 
 def _bulk(configuration: Configuration, arguments: argparse.Namespace) -> int:
@@ -155,6 +156,21 @@ def _dataset(configuration: Configuration, arguments: argparse.Namespace) -> int
     from server.commands.dataset import dataset
 
     return dataset(configuration, arguments.catalogue, arguments.out)
+
+
+def _add_verify(verbs: Verbs) -> None:
+    text = "say of images where they come from, and whether they were changed since"
+    parser = _add_verb(verbs, "verify", text, _verify)
+    parser.usage = "python -m server verify IMAGE [IMAGE ...] [options] [--SLICE.NAME VALUE ...]"
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="PNG, WebP or JPEG")
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each")
+    add_flags(parser, ("provenance", "features"))
+
+
+def _verify(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    from server.commands.provenance import verify
+
+    return verify(configuration, arguments.images, arguments.json)
 
 
 def _add_models(verbs: Verbs) -> None:

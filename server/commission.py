@@ -107,6 +107,15 @@ class Commission:
         request = replace(self.request, deadline_s=deadline_s)
         return replace(self, agreed=replace(self.agreed, request=request))
 
+    def unlabelled(self) -> Commission:
+        """For the merchant's own picture: no machine made that."""
+        request, layout = self.request, self.request.layout
+        if layout is not None:
+            kept = tuple(each for each in layout.elements if each.kind is not Kind.LABEL)
+            layout = replace(layout, elements=kept)
+        request = replace(request, layout=layout, caption=replace(request.caption, label=False))
+        return replace(self, agreed=replace(self.agreed, request=request, label=None))
+
     def name_kind(self) -> Hashable:
         """What two answers must agree on, but for the shopper."""
         request, known = self.request, self.product
@@ -137,7 +146,7 @@ class Commission:
                 day=self.agreed.occasion.day.isoformat()
                 if self.request.localization.occasion
                 else "",
-                defaults=spell_settings(model.preset, defaults),
+                defaults=spell_settings(model.preset, defaults, self.agreed.label),
             ),
         )
 

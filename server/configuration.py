@@ -449,6 +449,53 @@ class AccessSlice(Slice):
         return self
 
 
+class ProvenanceSlice(Slice):
+    """What delivered images say of where they come from."""
+
+    sign: bool = setting(True, "sign images that a model made, with a C2PA manifest in each")
+    certificate: Path | None = setting(
+        None,
+        "PEM file of the signer's certificate and those that lead from it to an authority; unset: "
+        "a development certificate, made at the first start in keys/provenance under home",
+    )
+    key: Path | None = setting(None, "PEM file of that certificate's private key")
+    signer: str = setting(
+        "",
+        "what signs in place of a key, as package.module:callable: takes bytes, gives their "
+        "signature; called from several threads",
+    )
+    timestamp_url: str = setting(
+        "", "URL of a time stamping authority (RFC 3161) asked for each image; empty: none"
+    )
+    on_failure: Literal["deliver", "refuse"] = setting(
+        "deliver", "what becomes of an image that can't be signed: a warning, or UNAVAILABLE"
+    )
+    trusted: Path | None = setting(
+        None, "PEM file of authorities whose signers are trusted in images to be verified"
+    )
+    watermark: bool = setting(
+        False,
+        "put an imperceptible mark into what a model made, never into the product's own pixels",
+    )
+    watermark_key: Path | None = setting(
+        None,
+        "file of secret keys, in hexadecimal, a line each: the first marks, all are looked for; "
+        "unset: keys/watermark under home, made when it is first needed",
+    )
+    label: bool = setting(False, "write on every creative that artificial intelligence made it")
+    labels: Path | None = setting(
+        None, "YAML file of what is written, by language; unset: the one that comes along"
+    )
+
+    @model_validator(mode="after")
+    def _pair(self) -> ProvenanceSlice:
+        if self.key is not None and self.signer:
+            raise ValueError("key and signer exclude each other")
+        if (self.certificate is None) != (self.key is None and not self.signer):
+            raise ValueError("certificate and key, or certificate and signer, go together")
+        return self
+
+
 class LoggingSlice(Slice):
     """What is told on standard error."""
 
@@ -487,6 +534,7 @@ class Configuration(BaseSettings):
     batches: BatchesSlice = BatchesSlice()
     experiments: ExperimentsSlice = ExperimentsSlice()
     access: AccessSlice = AccessSlice()
+    provenance: ProvenanceSlice = ProvenanceSlice()
     logging: LoggingSlice = LoggingSlice()
     drain: DrainSlice = DrainSlice()
 

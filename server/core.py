@@ -203,6 +203,8 @@ class EncodedImage:
     is_original: bool = False
     layout: Layout | None = None
     exposure_token: str = ""
+    is_signed: bool = False
+    is_watermarked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

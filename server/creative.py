@@ -30,17 +30,20 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What is written over the picture; `title_text` in place of the product's own title."""
+    """What is written over the picture; `title_text` in place of the product's own title.
+    `label` says that a machine made it."""
 
     title: bool = False
     title_text: str = ""
     price: Price | None = None
     former_price: Price | None = None
     badge: str = ""
+    label: bool = False
 
     @property
     def is_empty(self) -> bool:
-        return not (self.title or self.title_text or self.price or self.badge)
+        words = self.title or self.title_text or self.price or self.badge
+        return not (words or self.label)
 
 
 class Placement(Enum):
@@ -61,6 +64,7 @@ class Kind(Enum):
     FORMER_PRICE = "former_price"
     BADGE = "badge"
     LOGO = "logo"
+    LABEL = "label"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,13 @@ from server.imaging.compose import Composition, compose_in, compose_on_white
 from server.imaging.encode import encode, show_packshot
 from server.imaging.fidelity import find_difference, measure
 from server.imaging.kept import KeptByPicture
-from server.imaging.layout import arrange
+from server.imaging.labelling import add_label
+from server.imaging.layout import Arrangement, arrange
 from server.imaging.layout_checks import check_layout
 from server.imaging.painting import paint
 from server.imaging.verification import LIMITS, Limits, verify
+from server.provenance.origin import Making, SourceType, write_xmp
+from server.provenance.sealing import UNSEALED, OwnPixels, Sealer
 from server.safety import SafetyCheck
 from server.sampling.row import RowRequest
 
@@ -46,6 +49,7 @@ class Delivered:
 
     image: EncodedImage
     warnings: tuple[str, ...] = ()
+    source: SourceType = SourceType.GENERATED
 
     def of(self, seed: int) -> Delivered:
         """The same in the place of the image of that seed."""
@@ -83,22 +87,69 @@ def dress(commission: Commission, look: tuple[str, ...]) -> tuple[NDArray[np.uin
     return TREATED.find(cutout, how, lambda: dress_packshot(cutout, look)), Mode.PRESERVE
 
 
-def deliver(picture: Picture, commission: Commission) -> Delivered:
-    """The picture with what is written on it, as a file. What covers the product is told."""
+def deliver(picture: Picture, commission: Commission, sealer: Sealer = UNSEALED) -> Delivered:
+    """The picture with what is written on it and its mark, as a file. What covers the product is
+    told."""
     fidelity, composition = picture.fidelity, picture.composition
-    pixels, layout, warnings = write(composition, commission)
-    if layout and composition.layers is not None and fidelity.max_difference is not None:
+    written, layout, warnings = write(composition, commission)
+    pixels = sealer.mark(written, find_own(composition))
+    if (
+        pixels is not composition.pixels
+        and composition.layers is not None
+        and fidelity.max_difference is not None
+    ):
         placed = composition.layers.placed.put_in(composition.frame)
         if (difference := find_difference(pixels, placed)) != fidelity.max_difference:
             fidelity = replace(fidelity, max_difference=difference)
             warnings = (*warnings, COVERED)
-    image = encode(pixels, commission.request.output, picture.seed)
-    return Delivered(replace(image, fidelity=fidelity, look=picture.look, layout=layout), warnings)
+    output, source = commission.request.output, find_source(composition)
+    image = encode(pixels, output, picture.seed, write_xmp(source))
+    image = replace(image, fidelity=fidelity, look=picture.look, layout=layout)
+    image = replace(image, is_watermarked=pixels is not written)
+    return Delivered(image, warnings, source)
+
+
+def seal(
+    delivered: Delivered, commission: Commission, num_steps: int, sealer: Sealer = UNSEALED
+) -> Delivered:
+    """The file with what is true of it whoever asked, signed; the merchant's own picture as it is.
+    Raises Unavailable where it has to be signed and can't be."""
+    image = delivered.image
+    if image.is_original:
+        return delivered
+    request, card = commission.request, commission.card
+    made = Making(
+        delivered.source,
+        card.name,
+        card.digest,
+        commission.assignment.arm.value,
+        request.mode.value,
+        image.seed,
+        num_steps,
+    )
+    signed, warnings = sealer.sign(image, made)
+    return replace(delivered, image=signed, warnings=(*delivered.warnings, *warnings))
+
+
+def find_own(composition: Composition) -> OwnPixels | None:
+    """Where a picture shows the product's own pixels, if it does."""
+    if composition.layers is None or composition.surroundings is None:
+        return None
+    placed = composition.layers.placed.put_in(composition.frame)
+    return OwnPixels(placed.box, placed.alpha > 0)
+
+
+def find_source(composition: Composition) -> SourceType:
+    """What the picture is, as IPTC calls it: of pixels that were photographed or drawn by people,
+    too, where the product's own are in it."""
+    is_composite = composition.surroundings is not None
+    return SourceType.COMPOSITE if is_composite else SourceType.GENERATED
 
 
 def show_original(commission: Commission) -> Delivered:
     """The merchant's own picture: as it is, unless proportions or things to be written are asked
     for; then on white, where a creative has its product. Raises FailedPrecondition."""
+    commission = commission.unlabelled()
     packshot, output = commission.product.packshot, commission.request.output
     if packshot is None:
         text = "no picture was good enough, and the product has no packshot to show instead"
@@ -131,17 +182,27 @@ def lay_out(composition: Composition, commission: Commission) -> tuple[Layout, t
             replace(each, box=own) if each.kind is Kind.PRODUCT else each
             for each in layout.elements
         )
-        return replace(layout, elements=tuple(elements)), ()
-    arrangement = arrange(
+        arrangement = Arrangement(replace(layout, elements=tuple(elements)))
+    else:
+        arrangement = _arrange(composition, commission)
+    if (label := commission.agreed.label) is None:
+        return arrangement.layout, arrangement.warnings
+    kit, warnings = commission.agreed.kit, arrangement.warnings
+    arrangement = add_label(arrangement.layout, label, composition.pixels, own, kit)
+    return arrangement.layout, (*warnings, *arrangement.warnings)
+
+
+def _arrange(composition: Composition, commission: Commission) -> Arrangement:
+    request = commission.request
+    return arrange(
         composition.pixels,
         request.caption,
         commission.product.title,
         commission.agreed.occasion,
         request.placement,
         commission.agreed.kit,
-        own,
+        composition.product,
     )
-    return arrangement.layout, arrangement.warnings
 
 
 def check_layout_fits(layout: Layout, commission: Commission) -> None:

@@ -175,6 +175,8 @@ class Metrics:
         )
         self._defects = counter("defects_total", "Defects found in packshots.", "defect")
         self._repairs = counter("repairs_total", "Repairs of packshots.", "repair")
+        self._signatures = counter("signatures_total", "Images that were to be signed.", "result")
+        self._signing_s = histogram("signing_seconds", "Signing of images.", _STAGE_S)
         self._cache_hits = counter("cache_hits_total", "Images found in the cache.", "tier")
         self._cache_misses = counter("cache_misses_total", "Images that had to be made.")
         self._cache_joins = counter(
@@ -317,6 +319,11 @@ class Metrics:
             self._defects(defect).inc()
         for repair in repairs:
             self._repairs(repair).inc()
+
+    def signed(self, result: str, seconds: float) -> None:
+        """An image was "signed", or it "failed"."""
+        self._signatures(result).inc()
+        self._signing_s().observe(seconds)
 
     # the cache of images
 

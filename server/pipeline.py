@@ -38,13 +38,14 @@ from server.errors import (
 )
 from server.experiments.assignment import Assigned, Assignment, apply, assign
 from server.explanation import UNMADE
-from server.finishing import Delivered, check_layout_fits, deliver, show_original
+from server.finishing import Delivered, check_layout_fits, deliver, seal, show_original
 from server.image_cache.cache import ImageCache
 from server.image_cache.stored import is_worth_keeping
 from server.nearest import NearestTaste
 from server.news import Listener
 from server.personalization import Taste, decide
 from server.products import CutoutShelf, InlineUnusable, PreparedProduct, ProductShelf
+from server.provenance.sealing import UNSEALED, Sealer
 from server.revision import Revision
 from server.rows import Defaults, find_deadline_s, may_degrade, point
 from server.rulebook import Rulebook
@@ -99,12 +100,14 @@ class Pipeline:
         workers: Executor,
         defaults: Defaults | None = None,
         find_matte: FindMatte | None = None,
+        sealer: Sealer = UNSEALED,
     ) -> None:
         """`encoders` are those that the features were made with; `find_matte` sees products before
-        grounds that are not plain."""
+        grounds that are not plain, `sealer` says of images where they come from."""
         self._reader, self._models, self._encoders = reader, models, encoders
         self._rules, self._studio, self._cache = rules, studio, cache
         self._workers, self._defaults = workers, defaults or Defaults()
+        self._sealer = sealer
         self._trials: Trials | None = None
         self._cutouts = CutoutShelf(find_matte)
         self._shelves: WeakKeyDictionary[ImageModel, ProductShelf] = WeakKeyDictionary()
@@ -247,6 +250,8 @@ class Pipeline:
             creation = await self._studio.create(commission, watch, on_event)
         with watch.stage("encode"):
             delivered = await self._deliver(commission, creation)
+        with watch.stage("seal"):
+            delivered = await self._seal(commission, creation, delivered)
         result = tell(commission, creation, delivered)
         self._remember(commission, result)
         return result
@@ -304,7 +309,9 @@ class Pipeline:
         original = None
         if creation.missing and (commission.product.packshot is not None or not made):
             original = await self._run(show_original, commission)
-        files = await asyncio.gather(*(self._run(deliver, each, commission) for each in made))
+        files = await asyncio.gather(
+            *(self._run(deliver, each, commission, self._sealer) for each in made)
+        )
         rest, delivered = iter(files), []
         for seed, picture in zip(creation.seeds, creation.pictures, strict=True):
             if picture is not None:
@@ -312,6 +319,15 @@ class Pipeline:
             elif original is not None:
                 delivered.append(original.of(seed))
         return delivered
+
+    async def _seal(
+        self, commission: Commission, creation: Creation, delivered: Sequence[Delivered]
+    ) -> list[Delivered]:
+        """Whoever gets it, now or from the cache, gets this very file."""
+        sealed = partial(
+            seal, commission=commission, num_steps=creation.num_steps, sealer=self._sealer
+        )
+        return await asyncio.gather(*(self._run(sealed, each) for each in delivered))
 
     async def _show_original(self, commission: Commission, watch: Stopwatch) -> ImageResult:
         with watch.stage("encode"):

@@ -45,6 +45,8 @@ class Defaults:
     limits: Limits = LIMITS
     safety: str = ""
     """Which check of pictures there is, and how it is set."""
+    seal: str = ""
+    """Who signs images, and with which mark."""
     nearest_bytes: int = 64 * 1024 * 1024
     """Of finished creatives, kept to meet deadlines with."""
     read_timeout_s: float = 0.25

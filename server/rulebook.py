@@ -9,9 +9,11 @@ from server.brand_kits import BrandKit, KitForbids, apply_kit
 from server.core import ImageRequest, InlineProduct
 from server.creative import Kind
 from server.errors import InvalidRequest, Violation
+from server.localization.labels import Labels
 from server.localization.markets import Markets
 from server.localization.occasions import Occasion, UnknownMarket, localize, read_occasion
 from server.localization.prices import format_price
+from server.localization.titles import Title
 from server.safety import DeniedWords
 
 
@@ -23,6 +25,8 @@ class Agreement:
     occasion: Occasion
     kit: BrandKit | None = None
     warnings: tuple[str, ...] = ()
+    label: Title | None = None
+    """What is written on what a machine made, if it is to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,9 @@ class Rulebook:
     kits: Mapping[str, BrandKit] = field(default_factory=dict)
     house: BrandKit | None = None
     """What holds for requests that name no kit."""
+    labels: Labels | None = None
+    is_label_due: bool = False
+    """Whether every creative says what made it, asked or not."""
 
     def agree(self, request: ImageRequest) -> Agreement:
         """Raises InvalidRequest naming what can't be agreed to."""
@@ -63,11 +70,15 @@ class Rulebook:
                     Violation("scene", str(error)), reason="KIT_FORBIDS"
                 ) from error
         localized = localize(scene, occasion, request.localization)
+        caption, label = request.caption, None
+        if self.labels is not None and (self.is_label_due or caption.label):
+            caption, label = replace(caption, label=True), self.labels.find(request.locale)
         return Agreement(
-            replace(request, scene=localized.scene),
+            replace(request, scene=localized.scene, caption=caption),
             occasion,
             kit,
             (*warnings, *localized.warnings),
+            label,
         )
 
     def check_title(self, title: str, agreed: Agreement) -> None:

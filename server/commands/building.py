@@ -37,6 +37,7 @@ from server import logs
 from server.breaker import Breaker
 from server.commands.creatives import describe_safety, open_cache, open_safety, read_rules
 from server.commands.enhancement import check_restorer, open_enhancer, open_matting
+from server.commands.provenance import open_sealer, open_verifier
 from server.commands.serve import Built
 from server.commands.start_failed import StartFailed
 from server.commands.workshop import (
@@ -53,6 +54,7 @@ from server.imaging.verification import Limits
 from server.metrics import Metrics
 from server.models import Models
 from server.pipeline import Pipeline
+from server.provenance.verifying import VerifyingDesk
 from server.rows import Defaults
 from server.sampling.cores import take_cores
 from server.sampling.engine import Engine, EngineLimits
@@ -70,7 +72,8 @@ log = logs.logger(__name__)
 @asynccontextmanager
 async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator[Built]:
     """Yields once the model is loaded, features are there and every bucket is warm."""
-    rules, safety = read_rules(configuration.creatives), open_safety(configuration.creatives)
+    rules = read_rules(configuration.creatives, configuration.provenance)
+    safety, sealer = open_safety(configuration.creatives), open_sealer(configuration, metrics)
     check_restorer(configuration.enhancement)
     devices = [choose_device(name) for name in name_devices(configuration.engine)]
     take_cores(1)
@@ -105,6 +108,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
         max_tries=configuration.creatives.max_tries,
         limits=Limits(**configuration.verification.model_dump()),
         safety=describe_safety(configuration.creatives),
+        seal=sealer.kind,
         read_timeout_s=configuration.features.timeout_s,
     )
     with (
@@ -114,7 +118,16 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
         studio = Studio(router, workers, defaults, metrics, safety)
         cache = open_cache(configuration.image_cache, workers, metrics, metrics)
         pipeline = Pipeline(
-            reader, models, encoders, rules, studio, cache, workers, defaults, matting.find_alpha
+            reader,
+            models,
+            encoders,
+            rules,
+            studio,
+            cache,
+            workers,
+            defaults,
+            matting.find_alpha,
+            sealer,
         )
         enhancer, restoring = open_enhancer(
             configuration.enhancement,
@@ -141,6 +154,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
                 enhancer,
                 pipeline.join,
                 Reviver(engines, metrics.restarted).look,
+                VerifyingDesk(open_verifier(configuration), repairers),
             )
         finally:
             await restoring.close()

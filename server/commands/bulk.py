@@ -123,7 +123,8 @@ def adapt(configuration: Configuration, engine: Literal["local", "ray"]) -> Conf
     """What a run makes of settings that nobody gave.
 
     Nobody waits for these images, so that features may take their time, and forwards are full
-    anyway, so that all may be of one size: the bytes are then the same whatever shares them. Actors
+    anyway, so that all may be of one size: the bytes are then the same whatever shares them, and
+    images are signed only where that was asked for, since no two signatures are the same. Actors
     may find themselves in another folder, and several on one machine: each takes the cores it is
     given.
     """
@@ -141,7 +142,12 @@ def adapt(configuration: Configuration, engine: Literal["local", "ray"]) -> Conf
             "home": features.home.absolute(),
         }
     )
-    return configuration.model_copy(update={"engine": settings, "features": patient})
+    provenance = configuration.provenance
+    is_signed = provenance.sign and "sign" in provenance.model_fields_set
+    provenance = provenance.model_copy(update={"sign": is_signed})
+    return configuration.model_copy(
+        update={"engine": settings, "features": patient, "provenance": provenance}
+    )
 
 
 def _spread(settings: EngineSlice) -> EngineSlice:

@@ -9,17 +9,19 @@ from pathlib import Path
 from server.brand_kits import BrandKit, BrandKitInvalid, load_kits
 from server.breaker import BreakerObserver
 from server.commands.start_failed import StartFailed
-from server.configuration import CreativesSlice, ImageCacheSlice
+from server.configuration import CreativesSlice, ImageCacheSlice, ProvenanceSlice
 from server.image_cache.cache import ImageCache
 from server.image_cache.folder import Folder
 from server.image_cache.shelf import CacheObserver, Shelf
+from server.localization.labels import Labels, LabelsInvalid
 from server.localization.markets import FILES, Markets, MarketsInvalid
 from server.rulebook import Rulebook
 from server.safety import DeniedWords, SafetyCheck, SafetyUnusable, load_check
 
 
-def read_rules(settings: CreativesSlice) -> Rulebook:
+def read_rules(settings: CreativesSlice, provenance: ProvenanceSlice | None = None) -> Rulebook:
     """Raises StartFailed."""
+    provenance = provenance or ProvenanceSlice()
     fonts = settings.font_folders
     if missing := [str(folder) for folder in fonts if not folder.is_dir()]:
         raise StartFailed(f"creatives.font_folders: {', '.join(missing)}: no such folder")
@@ -27,10 +29,10 @@ def read_rules(settings: CreativesSlice) -> Rulebook:
     house = BrandKit(name="house", font_folders=fonts) if fonts else None
     try:
         markets, kits = Markets.read(settings.markets), load_kits(settings.brand_kits, fonts)
-        denied = DeniedWords.read(settings.denied_words)
-    except (MarketsInvalid, BrandKitInvalid, SafetyUnusable) as error:
+        denied, labels = DeniedWords.read(settings.denied_words), Labels.read(provenance.labels)
+    except (MarketsInvalid, BrandKitInvalid, SafetyUnusable, LabelsInvalid) as error:
         raise StartFailed(str(error)) from error
-    return Rulebook(markets, denied, kits, house)
+    return Rulebook(markets, denied, kits, house, labels, provenance.label)
 
 
 def check_markets(folder: Path | None) -> None:

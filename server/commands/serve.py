@@ -22,10 +22,11 @@ from server.commands.experiments import open_experiments, read_programme
 from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
 from server.core import QUALITY, ModelCard
-from server.doors import batches, enhancement, experiments, images, models
+from server.doors import batches, enhancement, experiments, images, models, provenance
 from server.doors.answers import Generator
 from server.doors.enhancement import Enhancement
 from server.doors.listening import AdminDoor, Door
+from server.doors.provenance import Verification
 from server.metrics import Metrics
 from server.models import Models
 from server.pipeline import Trials
@@ -56,6 +57,8 @@ class Built:
     """Tells what answers who assigns arms; without it there are no experiments."""
     revive: Callable[[], Awaitable[None]] | None = None
     """Starts again what broke. Raises EngineLost where that does not help."""
+    verifier: Verification | None = None
+    """Who reads where images come from; without one nobody does."""
 
 
 Build = Callable[[Configuration, Metrics], AbstractAsyncContextManager[Built]]
@@ -80,7 +83,7 @@ async def run_server(
     """From open ports to closed ones. Raises OSError where a port can't be had, and StartFailed."""
     stopping = Stopping()
     programme = read_programme(configuration.experiments)
-    doors = images, batches, enhancement, experiments, models
+    doors = images, batches, enhancement, experiments, models, provenance
     metrics = Metrics([method for door in doors for method in door.METHODS])
     access = open_access(configuration, metrics)
     door = Door(configuration.server, metrics, access)
@@ -105,6 +108,8 @@ async def run_server(
                 door.open_batches(jobs, built.models, built.brand_kits)
             if built.enhancer is not None:
                 door.open_enhancement(built.enhancer)
+            if built.verifier is not None:
+                door.open_provenance(built.verifier)
             if experimenting is not None:
                 door.open_experiments(experimenting.laboratory)
             if built.registry is not None:

@@ -68,6 +68,7 @@ def caption_from_proto(caption: layouts_pb2.Caption) -> Caption:
         price_from_proto(caption.price) if caption.HasField("price") else None,
         price_from_proto(caption.former_price) if caption.HasField("former_price") else None,
         caption.badge.strip(),
+        caption.label,
     )
 
 

@@ -24,6 +24,8 @@ from server.doors.interceptor import RequestInterceptor
 from server.doors.models import SERVICE as MODEL_SERVICE
 from server.doors.models import ModelService
 from server.doors.port import HealthPort, Port, Service
+from server.doors.provenance import SERVICE as PROVENANCE_SERVICE
+from server.doors.provenance import ProvenanceService, Verification
 from server.metrics import Metrics
 from server.models import Models
 
@@ -33,6 +35,9 @@ MAX_BATCH_CALLS = 512
 
 MAX_EVENT_CALLS = 512
 """Streams among them: nor do events."""
+
+MAX_VERIFY_CALLS = 16
+"""Each holds a picture, and takes a second of a core."""
 
 log = logs.logger(__name__)
 
@@ -54,17 +59,23 @@ class Door:
         self._enhancement = EnhancementService(settings.max_message_bytes)
         self._experiment_gate = Gate(MAX_EVENT_CALLS, metrics)
         self._experiments = ExperimentService(settings.max_message_bytes)
+        self._provenance_gate = Gate(MAX_VERIFY_CALLS, metrics)
+        self._provenance = ProvenanceService(settings.max_message_bytes)
         images = guard(SERVICE, self._gate, free=(CANCEL,))
         batches = guard(BATCH_SERVICE, self._batch_gate)
         repairs = guard(ENHANCEMENT_SERVICE, self._enhancement_gate)
         events = guard(EXPERIMENT_SERVICE, self._experiment_gate)
+        origins = guard(PROVENANCE_SERVICE, self._provenance_gate)
         services = (
             Service(SERVICE, self._service.handlers(), images),
             Service(BATCH_SERVICE, self._batches.handlers(), batches),
             Service(ENHANCEMENT_SERVICE, self._enhancement.handlers(), repairs),
             Service(EXPERIMENT_SERVICE, self._experiments.handlers(), events),
+            Service(PROVENANCE_SERVICE, self._provenance.handlers(), origins),
         )
-        max_calls = 2 * settings.max_in_flight + MAX_BATCH_CALLS + MAX_EVENT_CALLS
+        max_calls = (
+            2 * settings.max_in_flight + MAX_BATCH_CALLS + MAX_EVENT_CALLS + MAX_VERIFY_CALLS
+        )
         self._port = Port(settings.host, settings.port, services, max_calls, access.certificates)
         self._health_port = HealthPort(
             settings.health_host, settings.health_port, self._port.health
@@ -107,6 +118,11 @@ class Door:
         self._experiments.attach(laboratory)
         self._experiment_gate.state = State.OPEN
 
+    def open_provenance(self, verifier: Verification) -> None:
+        """Let images in of which is asked where they come from."""
+        self._provenance.attach(verifier)
+        self._provenance_gate.state = State.OPEN
+
     async def report(self, is_healthy: bool) -> None:
         """Say by name and as a whole whether we are healthy."""
         await self._port.report(is_healthy)
@@ -121,7 +137,7 @@ class Door:
         log.info("lame duck", seconds=settings.lame_duck_s)
         await asyncio.sleep(settings.lame_duck_s)
         gates = self._gate, self._batch_gate, self._enhancement_gate, self._experiment_gate
-        for gate in gates:
+        for gate in (*gates, self._provenance_gate):
             gate.state = State.STOPPING
         self._batches.dismiss()
         both = self._gate, self._enhancement_gate

@@ -203,6 +203,8 @@ def image_to_proto(image: EncodedImage) -> pb.Image:
         look=image.look,
         is_original=image.is_original,
         exposure_token=image.exposure_token,
+        is_signed=image.is_signed,
+        is_watermarked=image.is_watermarked,
     )
     if image.fidelity is not None:
         message.fidelity.CopyFrom(fidelity_to_proto(image.fidelity))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pydantic import TypeAdapter
 
 from server.core import Degradation, ImageResult, Personalization, Source
+from server.provenance.sealing import UNSIGNED
 
 MAGIC = b"etalage image 1\n"
 """With a number that grows whenever what was written before would be misread."""
@@ -37,7 +38,11 @@ _HEADER: TypeAdapter[tuple[Kept, tuple[int, ...]]] = TypeAdapter(tuple[Kept, tup
 def is_worth_keeping(result: ImageResult) -> bool:
     """Made for this, whole, and each of its images good enough."""
     is_whole = result.source is Source.GENERATED and result.degradation is Degradation.NONE
-    is_good = not result.num_missing and not any(image.is_original for image in result.images)
+    is_good = (
+        UNSIGNED not in result.warnings
+        and not result.num_missing
+        and not any(image.is_original for image in result.images)
+    )
     return is_whole and is_good
 
 

@@ -72,7 +72,7 @@ def name(kind: Kind) -> str:
 
 def choose_font(kind: Kind, language: str, kit: BrandKit | None) -> str:
     """Its full name: the kit's, else what is shipped for the language."""
-    is_strong = kind is not Kind.FORMER_PRICE
+    is_strong = kind not in (Kind.FORMER_PRICE, Kind.LABEL)
     own = kit.fonts if kit else None
     if own and (own.title or own.text):
         return own.title or own.text if is_strong else own.text or own.title

@@ -66,6 +66,13 @@ class Dresser:
             plate, ink = INK, PAPER
         return self._write(placed, Scheme(ink, plate))
 
+    def dress_label(self, placed: Placed) -> Element:
+        """On a plate whatever is behind it: it is to be read, and told from the picture."""
+        behind = self._look([placed])
+        dark, light = tinge(behind, PLATE_TINGE)
+        scheme = choose_plated(behind, self._own[0] or dark, self._own[1] or light)
+        return self._write(placed, scheme)
+
     def _strengthen(self, item: Placed, scheme: Scheme) -> Scheme:
         """A price in the accent colour, where that can be read."""
         if item.words.kind is not Kind.PRICE or scheme.plate:

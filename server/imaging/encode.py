@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from server.core import EncodedImage, ImageFormat, OutputSpec, Pixels
 
@@ -20,16 +21,27 @@ OPTIONS: dict[ImageFormat, dict[str, int]] = {
 }
 
 
-def encode(pixels: Pixels, output: OutputSpec, seed: int = 0) -> EncodedImage:
-    """[height, width, 3] → a file in the format and quality asked for, at the size it has."""
-    options = OPTIONS[output.format]
+def encode(pixels: Pixels, output: OutputSpec, seed: int = 0, xmp: str = "") -> EncodedImage:
+    """[height, width, 3] → a file in the format and quality asked for, at the size it has, with a
+    packet of XMP where there is one."""
+    options: dict[str, Any] = {**OPTIONS[output.format], **_add_xmp(output.format, xmp)}
     if output.format is not ImageFormat.PNG:
-        options = {**options, "quality": output.quality}
+        options["quality"] = output.quality
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, output.format.name, **options)
     height, width = pixels.shape[:2]
     mime_type = f"image/{output.format.value}"
     return EncodedImage(file.getvalue(), mime_type, width, height, seed)
+
+
+def _add_xmp(format: ImageFormat, xmp: str) -> dict[str, Any]:
+    if not xmp:
+        return {}
+    if format is not ImageFormat.PNG:
+        return {"xmp": xmp.encode()}
+    notes = PngImagePlugin.PngInfo()
+    notes.add_itxt("XML:com.adobe.xmp", xmp)
+    return {"pnginfo": notes}
 
 
 def shrink(pixels: Pixels, longest_side: int) -> Pixels:

@@ -9,8 +9,9 @@ from typing import Any
 from diffusion.encoders import Encoders
 from diffusion.finding import FindMatte
 from server.commands.creatives import open_cache, read_rules
-from server.configuration import CreativesSlice, ImageCacheSlice
+from server.configuration import CreativesSlice, ImageCacheSlice, ProvenanceSlice
 from server.pipeline import Models, Pipeline, Reader
+from server.provenance.sealing import UNSEALED, Sealer
 from server.rows import Defaults
 from server.safety import SafetyCheck
 from server.sampling.engine import Engine
@@ -30,16 +31,19 @@ def open_pipeline(
     find_matte: FindMatte | None = None,
     safety: SafetyCheck | None = None,
     observer: VerificationObserver | None = None,
+    sealer: Sealer = UNSEALED,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Pipeline:
     defaults = defaults or Defaults()
     return Pipeline(
         reader,
         models,
         encoders,
-        read_rules(CreativesSlice(**(creatives or {}))),
+        read_rules(CreativesSlice(**(creatives or {})), ProvenanceSlice(**(provenance or {}))),
         Studio(Router([engine]), workers, defaults, observer, safety),
         open_cache(ImageCacheSlice(**(cache or {"memory_bytes": 0})), workers),
         workers,
         defaults,
         find_matte,
+        sealer,
     )

@@ -11,6 +11,7 @@ batches     the calls for jobs of many images
 replies     from response messages to results
 experiments what shoppers did with images, told back
 enhancement what is wrong with a packshot, and how it looks repaired
+provenance  where an image comes from
 results     what a call gives back
 errors      what can go wrong, translated once, by table
 details     google.rpc error details
@@ -51,6 +52,7 @@ from etalage.errors import (
     Violation,
 )
 from etalage.experiments import ExperimentReport, Recorded, RejectedEvent, ShopEvent
+from etalage.provenance import Origin, Signer, Verified
 from etalage.requests import Product
 from etalage.results import (
     Accepted,
@@ -96,6 +98,7 @@ __all__ = [
     "Localization",
     "ModelInfo",
     "NotFound",
+    "Origin",
     "Overloaded",
     "PermissionDenied",
     "Personalization",
@@ -109,9 +112,11 @@ __all__ = [
     "Scene",
     "ServerError",
     "ShopEvent",
+    "Signer",
     "SlateItem",
     "TextStyle",
     "Try",
     "Unavailable",
+    "Verified",
     "Violation",
 ]

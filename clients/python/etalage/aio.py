@@ -34,6 +34,7 @@ from etalage.experiments import (
     split_events,
 )
 from etalage.health import health_check, read_refusal
+from etalage.provenance import Verified, build_verify_request, read_verified
 from etalage.replies import read_answer, read_cancellation, read_event, read_result, read_slate_item
 from etalage.requests import (
     ImageOptions,
@@ -49,6 +50,7 @@ from etalage.v1.enhancement_pb2_grpc import EnhancementServiceStub
 from etalage.v1.experiments_pb2 import GetExperimentReportRequest
 from etalage.v1.experiments_pb2_grpc import ExperimentServiceStub
 from etalage.v1.images_pb2_grpc import ImageServiceStub
+from etalage.v1.provenance_pb2_grpc import ProvenanceServiceStub
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -172,6 +174,15 @@ class AsyncClient:
         with translate_errors(request.request_id):
             stub: Any = EnhancementServiceStub(self._opened_channel())  # type: ignore[no-untyped-call]
             return read_enhanced(await stub.EnhanceImage(request, timeout=timeout))
+
+    async def verify(
+        self, image: str | os.PathLike[str] | bytes, *, timeout_s: float | None = None
+    ) -> Verified:
+        request = build_verify_request(image)
+        timeout = self._timeout(timeout_s)
+        with translate_errors(""):
+            stub: Any = ProvenanceServiceStub(self._opened_channel())  # type: ignore[no-untyped-call]
+            return read_verified(await stub.VerifyImage(request, timeout=timeout))
 
     async def record(
         self, events: Iterable[ShopEvent], *, timeout_s: float | None = None

@@ -28,6 +28,7 @@ _SERVICES = (
     "etalage.v1.ImageService",
     "etalage.v1.BatchService",
     "etalage.v1.EnhancementService",
+    "etalage.v1.ProvenanceService",
 )
 
 C = TypeVar("C")

@@ -1,4 +1,4 @@
-"""The command `etalage`: generate, stream, slate, explain, enhance, cancel, batches."""
+"""The command `etalage`: generate, stream, slate, explain, enhance, verify, cancel, batches."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_verb(verbs, "slate", _slate, "one image for each of several products", _add_slate)
     _add_verb(verbs, "explain", _explain, "which inputs move an image", _add_explained)
     _add_enhance(verbs)
+    _add_verify(verbs)
     _add_cancel(verbs)
     add_batches(verbs)
     return parser
@@ -137,6 +138,14 @@ def _add_enhance(verbs: Any) -> None:
     add("--upscale-factor", type=int, help="of the repair upscale, 2 to 4 (default: 2)")
     add("--format", choices=get_args(ImageFormat), help="(default: by the name of the output)")
     add("--quality", type=int, help="of WebP and JPEG, 1 to 100")
+    add_connection(parser)
+
+
+def _add_verify(verbs: Any) -> None:
+    summary = "where images come from, and whether they were changed since"
+    parser = verbs.add_parser("verify", help=summary, description=summary)
+    parser.set_defaults(run=_verify)
+    parser.add_argument("images", metavar="FILE", nargs="+", type=Path, help="PNG, WebP or JPEG")
     add_connection(parser)
 
 
@@ -234,6 +243,16 @@ def _enhance(client: Client, arguments: argparse.Namespace) -> int:
     if arguments.difference and enhanced.difference is not None:
         enhanced.difference.save(arguments.difference)
     return 0
+
+
+def _verify(client: Client, arguments: argparse.Namespace) -> int:
+    """Fails where not every image is as it was signed."""
+    num_doubtful = 0
+    for path in arguments.images:
+        verified = client.verify(path)
+        num_doubtful += verified.manifest != "valid"
+        print(f"{path}: {verified}")
+    return 1 if num_doubtful else 0
 
 
 def _cancel(client: Client, arguments: argparse.Namespace) -> int:

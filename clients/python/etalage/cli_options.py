@@ -109,6 +109,7 @@ def _add_caption(parser: argparse.ArgumentParser) -> None:
     add("--price", type=parse_price, metavar="12.50EUR")
     add("--former-price", type=parse_price, metavar="15.00EUR", help="struck out")
     add("--badge", default="", metavar="TEXT", help="a few words or a figure, such as -20%%")
+    add("--label", action="store_true", help="that artificial intelligence made it")
 
 
 def parse_price(text: str) -> Price:
@@ -137,7 +138,11 @@ def read_options(arguments: argparse.Namespace) -> ImageOptions:
     )
     options["localization"] = Localization(arguments.market, arguments.day, arguments.occasion)
     options["caption"] = Caption(
-        arguments.title, arguments.price, arguments.former_price, arguments.badge
+        arguments.title,
+        arguments.price,
+        arguments.former_price,
+        arguments.badge,
+        arguments.label,
     )
     return cast(ImageOptions, options)
 

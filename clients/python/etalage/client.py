@@ -34,6 +34,7 @@ from etalage.experiments import (
     split_events,
 )
 from etalage.health import health_check, read_refusal
+from etalage.provenance import Verified, build_verify_request, read_verified
 from etalage.replies import read_answer, read_cancellation, read_event, read_result, read_slate_item
 from etalage.requests import (
     ImageOptions,
@@ -49,6 +50,7 @@ from etalage.v1.enhancement_pb2_grpc import EnhancementServiceStub
 from etalage.v1.experiments_pb2 import GetExperimentReportRequest
 from etalage.v1.experiments_pb2_grpc import ExperimentServiceStub
 from etalage.v1.images_pb2_grpc import ImageServiceStub
+from etalage.v1.provenance_pb2_grpc import ProvenanceServiceStub
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -77,6 +79,7 @@ class Client:
         self._channel = resolve_endpoint(server, **connection).open()
         self._stub = ImageServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._enhancement = EnhancementServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._provenance = ProvenanceServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._experiments = ExperimentServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Client:
@@ -172,6 +175,15 @@ class Client:
         timeout = self._timeout(timeout_s)
         with translate_errors(request.request_id):
             return read_enhanced(self._enhancement.EnhanceImage(request, timeout=timeout))
+
+    def verify(
+        self, image: str | os.PathLike[str] | bytes, *, timeout_s: float | None = None
+    ) -> Verified:
+        """Says of an image, a path or bytes, where it comes from, and whether it was changed."""
+        request = build_verify_request(image)
+        timeout = self._timeout(timeout_s)
+        with translate_errors(""):
+            return read_verified(self._provenance.VerifyImage(request, timeout=timeout))
 
     def record(self, events: Iterable[ShopEvent], *, timeout_s: float | None = None) -> Recorded:
         """Tells what shoppers saw and did. What is not rejected is on disk when this returns, and

@@ -53,12 +53,14 @@ class Price:
 
 @dataclass(frozen=True)
 class Caption:
-    """What is written over the picture; `title` may be a text in place of the product's own."""
+    """What is written over the picture; `title` may be a text in place of the product's own, and
+    `label` says that artificial intelligence made it."""
 
     title: bool | str = False
     price: Price | None = None
     former_price: Price | None = None
     badge: str = ""
+    label: bool = False
 
 
 @dataclass(frozen=True)

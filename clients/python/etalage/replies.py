@@ -115,6 +115,8 @@ def read_image(image: pb.Image) -> Image:
         image.is_original,
         _read_layout(image.layout) if image.HasField("layout") else None,
         image.exposure_token,
+        image.is_signed,
+        image.is_watermarked,
     )
 
 

@@ -17,7 +17,8 @@ class Image:
 
     `look` is what a scene or diversity chose. Where no try was good enough, it `is_original`.
     `layout` is what was set over it, where anything was. `exposure_token` goes back with what
-    shoppers did (`Client.record`).
+    shoppers did (`Client.record`). Where it `is_signed`, the file says where it comes from
+    (`Client.verify`).
     """
 
     data: bytes = field(repr=False)
@@ -30,6 +31,8 @@ class Image:
     is_original: bool = False
     layout: Layout | None = None
     exposure_token: str = field(default="", repr=False)
+    is_signed: bool = False
+    is_watermarked: bool = False
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the encoded file, making folders on the way as needed."""

@@ -38,6 +38,7 @@ def build_caption(caption: Caption) -> layouts_pb2.Caption:
         title=not is_text and bool(caption.title),
         title_text=caption.title if is_text else "",  # type: ignore[arg-type]
         badge=caption.badge,
+        label=caption.label,
     )
     for name in ("price", "former_price"):
         if (price := getattr(caption, name)) is not None:

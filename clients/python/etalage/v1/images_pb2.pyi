@@ -379,7 +379,7 @@ class Fidelity(_message.Message):
     def __init__(self, max_difference: _Optional[int] = ..., growth_percent: _Optional[float] = ..., mask_uncertainty: _Optional[float] = ..., sharpness: _Optional[float] = ..., mask_source: _Optional[_Union[MaskSource, str]] = ...) -> None: ...
 
 class Image(_message.Message):
-    __slots__ = ("data", "mime_type", "width", "height", "seed", "fidelity", "look", "is_original", "layout", "exposure_token")
+    __slots__ = ("data", "mime_type", "width", "height", "seed", "fidelity", "look", "is_original", "layout", "exposure_token", "is_signed", "is_watermarked")
     DATA_FIELD_NUMBER: _ClassVar[int]
     MIME_TYPE_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
@@ -390,6 +390,8 @@ class Image(_message.Message):
     IS_ORIGINAL_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
     EXPOSURE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    IS_SIGNED_FIELD_NUMBER: _ClassVar[int]
+    IS_WATERMARKED_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     mime_type: str
     width: int
@@ -400,7 +402,9 @@ class Image(_message.Message):
     is_original: bool
     layout: _layouts_pb2.Layout
     exposure_token: str
-    def __init__(self, data: _Optional[bytes] = ..., mime_type: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., seed: _Optional[int] = ..., fidelity: _Optional[_Union[Fidelity, _Mapping]] = ..., look: _Optional[_Iterable[str]] = ..., is_original: _Optional[bool] = ..., layout: _Optional[_Union[_layouts_pb2.Layout, _Mapping]] = ..., exposure_token: _Optional[str] = ...) -> None: ...
+    is_signed: bool
+    is_watermarked: bool
+    def __init__(self, data: _Optional[bytes] = ..., mime_type: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., seed: _Optional[int] = ..., fidelity: _Optional[_Union[Fidelity, _Mapping]] = ..., look: _Optional[_Iterable[str]] = ..., is_original: _Optional[bool] = ..., layout: _Optional[_Union[_layouts_pb2.Layout, _Mapping]] = ..., exposure_token: _Optional[str] = ..., is_signed: _Optional[bool] = ..., is_watermarked: _Optional[bool] = ...) -> None: ...
 
 class Personalization(_message.Message):
     __slots__ = ("applied", "reason", "feature_service", "feature_fingerprint", "feature_ages")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65talage/v1/layouts.proto\x12\netalage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n\x0cLocalization\x12\x0e\n\x06market\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08occasion\x18\x03 \x01(\x08\"\x86\x01\n\x07\x43\x61ption\x12\r\n\x05title\x18\x01 \x01(\x08\x12\x12\n\ntitle_text\x18\x02 \x01(\t\x12 \n\x05price\x18\x03 \x01(\x0b\x32\x11.etalage.v1.Price\x12\'\n\x0c\x66ormer_price\x18\x04 \x01(\x0b\x32\x11.etalage.v1.Price\x12\r\n\x05\x62\x61\x64ge\x18\x05 \x01(\t\"<\n\x05Price\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\r\n\x05units\x18\x02 \x01(\x03\x12\r\n\x05nanos\x18\x03 \x01(\x05\"\x9a\x03\n\x06Layout\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\"\n\tsafe_area\x18\x03 \x01(\x0b\x32\x0f.etalage.v1.Box\x12,\n\x08\x65lements\x18\x04 \x03(\x0b\x32\x1a.etalage.v1.Layout.Element\x12\x13\n\x0bis_mirrored\x18\x05 \x01(\x08\x1a\x82\x01\n\x07\x45lement\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.etalage.v1.Layout.Kind\x12\x1c\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x0f.etalage.v1.Box\x12\x0c\n\x04text\x18\x03 \x01(\t\x12$\n\x05style\x18\x04 \x01(\x0b\x32\x15.etalage.v1.TextStyle\"\x84\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cKIND_PRODUCT\x10\x01\x12\x0e\n\nKIND_TITLE\x10\x02\x12\x0e\n\nKIND_PRICE\x10\x03\x12\x15\n\x11KIND_FORMER_PRICE\x10\x04\x12\x0e\n\nKIND_BADGE\x10\x05\x12\r\n\tKIND_LOGO\x10\x06\"?\n\x03\x42ox\x12\x0c\n\x04left\x18\x01 \x01(\x02\x12\x0b\n\x03top\x18\x02 \x01(\x02\x12\r\n\x05width\x18\x03 \x01(\x02\x12\x0e\n\x06height\x18\x04 \x01(\x02\"w\n\tTextStyle\x12\x0c\n\x04\x66ont\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x02\x12\x0e\n\x06\x63olour\x18\x03 \x01(\t\x12\x12\n\nbackground\x18\x04 \x01(\t\x12\x18\n\x10is_right_to_left\x18\x05 \x01(\x08\x12\x10\n\x08language\x18\x06 \x01(\t*\x80\x01\n\tPlacement\x12\x19\n\x15PLACEMENT_UNSPECIFIED\x10\x00\x12\x14\n\x10PLACEMENT_SQUARE\x10\x01\x12\x13\n\x0fPLACEMENT_STORY\x10\x02\x12\x14\n\x10PLACEMENT_BANNER\x10\x03\x12\x17\n\x13PLACEMENT_THUMBNAIL\x10\x04\x42i\n\x0e\x63om.etalage.v1B\x0cLayoutsProtoP\x01Z:github.com/etalage/etalage/clients/go/etalage/v1;etalagev1\xaa\x02\nEtalage.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65talage/v1/layouts.proto\x12\netalage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"Z\n\x0cLocalization\x12\x0e\n\x06market\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08occasion\x18\x03 \x01(\x08\"\x95\x01\n\x07\x43\x61ption\x12\r\n\x05title\x18\x01 \x01(\x08\x12\x12\n\ntitle_text\x18\x02 \x01(\t\x12 \n\x05price\x18\x03 \x01(\x0b\x32\x11.etalage.v1.Price\x12\'\n\x0c\x66ormer_price\x18\x04 \x01(\x0b\x32\x11.etalage.v1.Price\x12\r\n\x05\x62\x61\x64ge\x18\x05 \x01(\t\x12\r\n\x05label\x18\x06 \x01(\x08\"<\n\x05Price\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\r\n\x05units\x18\x02 \x01(\x03\x12\r\n\x05nanos\x18\x03 \x01(\x05\"\xaa\x03\n\x06Layout\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\"\n\tsafe_area\x18\x03 \x01(\x0b\x32\x0f.etalage.v1.Box\x12,\n\x08\x65lements\x18\x04 \x03(\x0b\x32\x1a.etalage.v1.Layout.Element\x12\x13\n\x0bis_mirrored\x18\x05 \x01(\x08\x1a\x82\x01\n\x07\x45lement\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.etalage.v1.Layout.Kind\x12\x1c\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x0f.etalage.v1.Box\x12\x0c\n\x04text\x18\x03 \x01(\t\x12$\n\x05style\x18\x04 \x01(\x0b\x32\x15.etalage.v1.TextStyle\"\x94\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cKIND_PRODUCT\x10\x01\x12\x0e\n\nKIND_TITLE\x10\x02\x12\x0e\n\nKIND_PRICE\x10\x03\x12\x15\n\x11KIND_FORMER_PRICE\x10\x04\x12\x0e\n\nKIND_BADGE\x10\x05\x12\r\n\tKIND_LOGO\x10\x06\x12\x0e\n\nKIND_LABEL\x10\x07\"?\n\x03\x42ox\x12\x0c\n\x04left\x18\x01 \x01(\x02\x12\x0b\n\x03top\x18\x02 \x01(\x02\x12\r\n\x05width\x18\x03 \x01(\x02\x12\x0e\n\x06height\x18\x04 \x01(\x02\"w\n\tTextStyle\x12\x0c\n\x04\x66ont\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x02\x12\x0e\n\x06\x63olour\x18\x03 \x01(\t\x12\x12\n\nbackground\x18\x04 \x01(\t\x12\x18\n\x10is_right_to_left\x18\x05 \x01(\x08\x12\x10\n\x08language\x18\x06 \x01(\t*\x80\x01\n\tPlacement\x12\x19\n\x15PLACEMENT_UNSPECIFIED\x10\x00\x12\x14\n\x10PLACEMENT_SQUARE\x10\x01\x12\x13\n\x0fPLACEMENT_STORY\x10\x02\x12\x14\n\x10PLACEMENT_BANNER\x10\x03\x12\x17\n\x13PLACEMENT_THUMBNAIL\x10\x04\x42i\n\x0e\x63om.etalage.v1B\x0cLayoutsProtoP\x01Z:github.com/etalage/etalage/clients/go/etalage/v1;etalagev1\xaa\x02\nEtalage.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,22 +33,22 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'etalage.v1.layouts_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016com.etalage.v1B\014LayoutsProtoP\001Z:github.com/etalage/etalage/clients/go/etalage/v1;etalagev1\252\002\nEtalage.V1'
-  _globals['_PLACEMENT']._serialized_start=964
-  _globals['_PLACEMENT']._serialized_end=1092
+  _globals['_PLACEMENT']._serialized_start=995
+  _globals['_PLACEMENT']._serialized_end=1123
   _globals['_LOCALIZATION']._serialized_start=73
   _globals['_LOCALIZATION']._serialized_end=163
   _globals['_CAPTION']._serialized_start=166
-  _globals['_CAPTION']._serialized_end=300
-  _globals['_PRICE']._serialized_start=302
-  _globals['_PRICE']._serialized_end=362
-  _globals['_LAYOUT']._serialized_start=365
-  _globals['_LAYOUT']._serialized_end=775
-  _globals['_LAYOUT_ELEMENT']._serialized_start=510
-  _globals['_LAYOUT_ELEMENT']._serialized_end=640
-  _globals['_LAYOUT_KIND']._serialized_start=643
-  _globals['_LAYOUT_KIND']._serialized_end=775
-  _globals['_BOX']._serialized_start=777
-  _globals['_BOX']._serialized_end=840
-  _globals['_TEXTSTYLE']._serialized_start=842
-  _globals['_TEXTSTYLE']._serialized_end=961
+  _globals['_CAPTION']._serialized_end=315
+  _globals['_PRICE']._serialized_start=317
+  _globals['_PRICE']._serialized_end=377
+  _globals['_LAYOUT']._serialized_start=380
+  _globals['_LAYOUT']._serialized_end=806
+  _globals['_LAYOUT_ELEMENT']._serialized_start=525
+  _globals['_LAYOUT_ELEMENT']._serialized_end=655
+  _globals['_LAYOUT_KIND']._serialized_start=658
+  _globals['_LAYOUT_KIND']._serialized_end=806
+  _globals['_BOX']._serialized_start=808
+  _globals['_BOX']._serialized_end=871
+  _globals['_TEXTSTYLE']._serialized_start=873
+  _globals['_TEXTSTYLE']._serialized_end=992
 # @@protoc_insertion_point(module_scope)

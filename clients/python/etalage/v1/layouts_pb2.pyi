@@ -34,18 +34,20 @@ class Localization(_message.Message):
     def __init__(self, market: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., occasion: _Optional[bool] = ...) -> None: ...
 
 class Caption(_message.Message):
-    __slots__ = ("title", "title_text", "price", "former_price", "badge")
+    __slots__ = ("title", "title_text", "price", "former_price", "badge", "label")
     TITLE_FIELD_NUMBER: _ClassVar[int]
     TITLE_TEXT_FIELD_NUMBER: _ClassVar[int]
     PRICE_FIELD_NUMBER: _ClassVar[int]
     FORMER_PRICE_FIELD_NUMBER: _ClassVar[int]
     BADGE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
     title: bool
     title_text: str
     price: Price
     former_price: Price
     badge: str
-    def __init__(self, title: _Optional[bool] = ..., title_text: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., former_price: _Optional[_Union[Price, _Mapping]] = ..., badge: _Optional[str] = ...) -> None: ...
+    label: bool
+    def __init__(self, title: _Optional[bool] = ..., title_text: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., former_price: _Optional[_Union[Price, _Mapping]] = ..., badge: _Optional[str] = ..., label: _Optional[bool] = ...) -> None: ...
 
 class Price(_message.Message):
     __slots__ = ("currency_code", "units", "nanos")
@@ -68,6 +70,7 @@ class Layout(_message.Message):
         KIND_FORMER_PRICE: _ClassVar[Layout.Kind]
         KIND_BADGE: _ClassVar[Layout.Kind]
         KIND_LOGO: _ClassVar[Layout.Kind]
+        KIND_LABEL: _ClassVar[Layout.Kind]
     KIND_UNSPECIFIED: Layout.Kind
     KIND_PRODUCT: Layout.Kind
     KIND_TITLE: Layout.Kind
@@ -75,6 +78,7 @@ class Layout(_message.Message):
     KIND_FORMER_PRICE: Layout.Kind
     KIND_BADGE: Layout.Kind
     KIND_LOGO: Layout.Kind
+    KIND_LABEL: Layout.Kind
     class Element(_message.Message):
         __slots__ = ("kind", "box", "text", "style")
         KIND_FIELD_NUMBER: _ClassVar[int]
