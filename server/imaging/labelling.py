@@ -17,6 +17,7 @@ from server.creative import Box, Element, Kind, Layout
 from server.imaging.captions import SHIPPED_FONTS, Words, choose_font
 from server.imaging.dressing import Dresser
 from server.imaging.layout import Arrangement, mirror
+from server.imaging.text.fonts import BOLD
 from server.imaging.text.lettering import MissingGlyphs, prepare
 from server.imaging.text.typesetting import Voice
 from server.imaging.zones import Scale, Setter, move
@@ -69,7 +70,13 @@ def write_label(label: Title, kit: BrandKit | None) -> Words:
     lettering = prepare(label.text, label.language, fonts, font)
     if lettering.left_out or not lettering.text:
         raise MissingGlyphs(lettering.left_out or label.text)
-    return Words(Kind.LABEL, lettering.text, Voice(fonts, font, label.language))
+    text, language = lettering.text, label.language
+    light, strong = (
+        Voice(fonts, each, language) for each in (font, SHIPPED_FONTS.name(language, BOLD))
+    )
+    # Some scripts have no light letters: two weights in one short line would look like a mistake.
+    is_mixed = len({glyph.font for glyph in light.shape(text).glyphs}) > 1
+    return Words(Kind.LABEL, text, strong if is_mixed else light)
 
 
 def place_label(
