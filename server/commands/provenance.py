@@ -40,9 +40,8 @@ def open_sealer(configuration: Configuration, observer: SealObserver | None = No
         credentials = open_credentials(settings, home) if settings.sign else None
         signer = None
         if credentials is not None:
+            FileSigner(credentials).check()
             signer = FileSigner(credentials, settings.timestamp_url)
-            if not settings.timestamp_url:
-                signer.check()
         keys = load_keys(name_watermark_key(settings, home)).all if settings.watermark else ()
     except (CredentialsUnusable, KeysUnusable) as error:
         raise StartFailed(str(error)) from error

@@ -158,4 +158,4 @@ async def test_where_every_creative_has_a_label_a_layout_without_one_gets_it(ope
 def test_certificate_and_key_go_together():
     for told in ({"certificate": "a.pem"}, {"key": "b.pem"}, {"key": "b", "signer": "c:d"}):
         with pytest.raises(ValueError, match="go together|exclude each other"):
-            ProvenanceSlice(**told)
+            ProvenanceSlice.model_validate(told)

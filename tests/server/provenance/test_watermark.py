@@ -19,6 +19,7 @@ FRAME = Frame.around(512, 512)
 def draw_creative():
     """The picture, and where the product's own pixels are."""
     composition = compose_in(generate(draw_bottle()), draw_bottle(), FRAME, Mode.PRESERVE)
+    assert composition.layers is not None
     placed, own = composition.layers.placed, np.zeros((512, 512), bool)
     own[placed.box] = placed.alpha > 0
     return composition.pixels, own
