@@ -12,6 +12,8 @@ In the order in which data meets the rooms:
     recent_clicks    the last clicks as a row, of a history or moved on by a stream
     quiet_feast      the only import of Feast; definitions: the schema in its words; store: one home
     materialize      offline -> online, the newest event wins
+    tombstones       who was erased, and stays out of all of this; keys: what hashes them
+    erasure          a shopper's rows, out of the online store and the files; consent, holdings
     prepare          the embedded world, made once
     moments          where histories are looked at, and who is held out
     training_set     what was clicked next, and what was known before; offline_jobs: Feast's, faster

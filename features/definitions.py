@@ -10,6 +10,7 @@ from features.quiet_feast import (
     Array,
     Bool,
     Entity,
+    EntityKey,
     FeatureService,
     FeatureView,
     Field,
@@ -19,6 +20,7 @@ from features.quiet_feast import (
     Int64,
     PushSource,
     String,
+    Value,
     ValueType,
 )
 from features.schema import SERVICE, TIMESTAMP, USER_RECENT, VIEWS, View
@@ -62,6 +64,10 @@ def define(lifetimes: Lifetimes, fingerprint: str) -> list[Any]:
 
 def offline_folder(view: View) -> str:
     return f"offline/{view.name}"
+
+
+def to_key(name: str, entity_id: str) -> Any:
+    return EntityKey(join_keys=[name], entity_values=[Value(string_val=entity_id)])
 
 
 def _define_view(view: View, entity: Any, lifetime_s: float) -> Any:

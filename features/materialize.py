@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from features.definitions import to_key
+from features.erasure import erase_online
 from features.offline import Flaw, sift, split_rows, write_part
 from features.offline_jobs import offline_job
-from features.quiet_feast import EntityKey, FloatList, StringList, Value
+from features.quiet_feast import FloatList, StringList, Value
 from features.schema import TEXT, TEXTS, TIMESTAMP, VECTOR, View
 from features.store import Store
 
@@ -28,17 +30,20 @@ BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class WriteReport:
-    """What became of the rows: written, passed over for a newer one, or left out with a reason."""
+    """What became of the rows: written, passed over for a newer one or since their shopper was
+    erased, or left out with a reason."""
 
     num_written: int = 0
     num_older: int = 0
     flaws: tuple[Flaw, ...] = ()
+    num_erased: int = 0
 
     def __add__(self, other: WriteReport) -> WriteReport:
         return WriteReport(
             self.num_written + other.num_written,
             self.num_older + other.num_older,
             self.flaws + other.flaws,
+            self.num_erased + other.num_erased,
         )
 
 
@@ -76,10 +81,21 @@ def push(
     """
     report = write_online(store, view, table, width)
     if keep and not store.config.offline_store:
-        good, _ = sift(view, table, width)
-        if len(good):
-            write_part(store.config.offline_folder(view), f"push-{uuid4().hex}", good)
+        keep_offline(store, view, sift(view, table, width)[0])
     return report
+
+
+def keep_offline(store: Store, view: View, good: pa.Table) -> None:
+    """Adds a part of rows that were sifted to the files of a view."""
+    good = store.tombstones.sift(good)
+    if not len(good):
+        return
+    part = write_part(store.config.offline_folder(view), f"push-{uuid4().hex}", good)
+    left = store.tombstones.sift(good)
+    if not len(left):
+        part.unlink(missing_ok=True)
+    elif len(left) < len(good):  # somebody was erased while this was written
+        write_part(part.parent, part.stem, left)
 
 
 def write_online(store: Store, view: View, table: pa.Table, width: int) -> WriteReport:
@@ -87,12 +103,23 @@ def write_online(store: Store, view: View, table: pa.Table, width: int) -> Write
     report = WriteReport(flaws=tuple(flaws))
     definition = store.view(view)
     for chunk in split_rows(keep_newest(view, good), CHUNK_ROWS):
-        rows = list(to_rows(view, chunk))
+        alive = store.tombstones.sift(chunk)
+        rows = list(to_rows(view, alive))
         newer = _leave_out_older(store, view, definition, rows)
         if newer:
             store.online.online_write_batch(store.feast.config, definition, newer, None)
-        report += WriteReport(len(newer), len(rows) - len(newer))
+            _take_back(store, view, alive)
+        report += WriteReport(len(newer), len(rows) - len(newer), (), len(chunk) - len(alive))
     return report
+
+
+def _take_back(store: Store, view: View, written: pa.Table) -> None:
+    """Who was erased while this was written had their tombstone before their rows went."""
+    left = store.tombstones.sift(written)
+    if len(left) < len(written):
+        keys = set(written[view.key].to_pylist()) - set(left[view.key].to_pylist())
+        for key in keys:
+            erase_online(store, key)
 
 
 def read_offline(
@@ -118,7 +145,7 @@ def read_offline(
             start_date=start,
             end_date=end,
         )
-        return job.to_arrow()
+        return store.tombstones.sift(job.to_arrow())
 
 
 def keep_newest(view: View, table: pa.Table) -> pa.Table:
@@ -136,10 +163,6 @@ def split_time(
         until = min(start + window, end)
         yield start, until
         start = until
-
-
-def to_key(name: str, entity_id: str) -> Any:
-    return EntityKey(join_keys=[name], entity_values=[Value(string_val=entity_id)])
 
 
 def to_rows(view: View, table: pa.Table) -> Iterator[tuple[Any, dict[str, Any], datetime, None]]:

@@ -24,7 +24,7 @@ from features.decoding import (
     decode_profile,
     decode_recent,
 )
-from features.materialize import to_key
+from features.definitions import to_key
 from features.schema import PRODUCT_FEATURES, USER_PROFILE, USER_RECENT, VIEWS, View
 from features.store import Store
 

@@ -48,6 +48,8 @@ with environment_kept():
         ValueType,
     )
     from feast.errors import FeastObjectNotFoundException
+    from feast.infra.key_encoding_utils import serialize_entity_key
+    from feast.infra.online_stores.helpers import compute_table_id
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import FloatList, StringList, Value
     from feast.types import Array, Bool, Float32, Float64, Int64, String
@@ -77,5 +79,7 @@ __all__ = [
     "StringList",
     "Value",
     "ValueType",
+    "compute_table_id",
     "environment_kept",
+    "serialize_entity_key",
 ]

@@ -57,16 +57,21 @@ def simulate(
     now = datetime.now(UTC).replace(microsecond=0)
     profiles = make_profiles(population, embeddings, now)
     recents = make_recents(population.clicks, population.ids, embeddings, now)
+
+    def leave_out_erased(table: pa.Table) -> pa.Table:
+        """To be simulated anew is no coming back."""
+        return store.tombstones.sift(table, at_any_time=True)
+
     for view, table in ((USER_PROFILE, profiles), (USER_RECENT, recents)):
-        write_part(store.config.offline_folder(view), PART, table)
+        write_part(store.config.offline_folder(view), PART, leave_out_erased(table))
         materialize(store, view, encoders.width, progress=progress)
     shop = store.config.home / SHOP
     creatives = _tell_creatives(bank, shown, embeddings)
     printed = {FINGERPRINT_TAG: store.fingerprint()}
     write_part(shop, "creatives", creatives.replace_schema_metadata(printed))
-    write_part(shop, "clicks", _tell_clicks(population, bank, now))
+    write_part(shop, "clicks", leave_out_erased(_tell_clicks(population, bank, now)))
     tastes = store.config.home / LATENT_TASTES
-    write_part(tastes.parent, tastes.stem, _tell_tastes(population))
+    write_part(tastes.parent, tastes.stem, leave_out_erased(_tell_tastes(population)))
     return population
 
 

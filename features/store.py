@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import URL
+
 from features.definitions import FINGERPRINT_TAG, Lifetimes, define, offline_folder
 from features.quiet_feast import FeastObjectNotFoundException, FeatureStore, RepoConfig
 from features.schema import SERVICE, VIEWS, View
+from features.tombstones import Tombstones
 from features.vector import check_fingerprint
 
 
@@ -25,7 +28,8 @@ def default_home() -> Path:
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
     """Where features live. `online_store`, `offline_store` and `registry` take Feast's settings, as
-    in its `feature_store.yaml`; left empty, all of it is files under `home`."""
+    in its `feature_store.yaml`; left empty, all of it is files under `home`. So are the database of
+    tombstones, an SQLAlchemy URL, and the keys that they are made with."""
 
     home: Path = field(default_factory=default_home)
     project: str = "etalage"
@@ -33,6 +37,8 @@ class StoreConfig:
     online_store: Mapping[str, object] = field(default_factory=dict)
     offline_store: Mapping[str, object] = field(default_factory=dict)
     registry: Mapping[str, object] = field(default_factory=dict)
+    tombstones: str = ""
+    tombstone_keys: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -40,6 +46,13 @@ class StoreConfig:
 
     def offline_folder(self, view: View) -> Path:
         return self.folder / offline_folder(view)
+
+    def open_tombstones(self) -> Tombstones:
+        home = self.home.absolute()
+        database = URL.create("sqlite", database=str(home / "privacy.db"))
+        return Tombstones(
+            self.tombstones or database, self.tombstone_keys or home / "keys" / "erasures"
+        )
 
 
 class StoreMissing(RuntimeError):
@@ -55,6 +68,9 @@ class Store:
         self.config = config
         self.feast = FeatureStore(config=_repo_config(config))
         self.online: Any = self.feast._get_provider().online_store
+        self.tombstones = config.open_tombstones()
+        if not config.online_store:  # what is replaced leaves no bytes behind
+            self.online._get_conn(self.feast.config).execute("PRAGMA secure_delete = ON")
 
     def fingerprint(self) -> str:
         """As applied; StoreMissing where nothing was."""

@@ -114,6 +114,8 @@ def write_training_set(
     `creatives` beside them. Raises FingerprintMismatch."""
     printed = fingerprint(encoders.width, encoders.digest)
     check_fingerprint(store.fingerprint(), printed)
+    # What another offline store still has of somebody erased is joined to no moment of theirs.
+    moments = store.tombstones.sift(moments, at_any_time=bool(store.config.offline_store))
     moments = moments.filter(_find_consent(store, moments[USER_PROFILE.key]))
     told = {"fingerprint": printed, "encoder_digest": encoders.digest, "width": str(encoders.width)}
     columns = [*MOMENT, *((name, VECTOR) for name in FEATURES)]

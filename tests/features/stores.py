@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from features.materialize import to_key, to_value
+from features.definitions import to_key
+from features.materialize import to_value
 from features.reader import FeatureReader
 from features.recent_clicks import keep_last
 from features.records import LastClicks

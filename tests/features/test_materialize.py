@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.materialize import CHUNK_ROWS, materialize, push, to_key
+from features.definitions import to_key
+from features.materialize import CHUNK_ROWS, materialize, push
 from features.offline import write_part
 from features.schema import TIMESTAMP, USER_PROFILE, USER_RECENT
 from tests.features.stores import WIDTH, make_store, profile, recent, table, taste, write_row

@@ -7,8 +7,9 @@ import pytest
 
 from diffusion.taste import HALF_LIFE_S, NUM_RECENT, click_weight
 from features.decoding import Limits, decode_recent
+from features.definitions import to_key
 from features.histories import make_recents
-from features.materialize import push, to_key
+from features.materialize import push
 from features.recent_clicks import Click, RecentRow, add_clicks, keep_last, tell_recent
 from features.schema import TIMESTAMP, USER_RECENT
 from features.shoppers import ACTIONS, DAY_S, Clicks
