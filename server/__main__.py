@@ -20,6 +20,10 @@ _SETTINGS = """Every setting can come from a file (--config), from the environme
 (ETALAGE_SLICE__NAME, e.g. ETALAGE_SERVER__PORT) and from a flag, in rising precedence."""
 
 
+_HOLDERS = "features", "experiments", "batches", "image_cache", "privacy", "logging"
+"""Slices that say where something of shoppers is held."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m server", description="Etalage, a model server.", allow_abbrev=False
@@ -31,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_report(verbs)
     _add_dataset(verbs)
     _add_verify(verbs)
+    _add_erase(verbs)
+    _add_export_user(verbs)
     _add_models(verbs)
     _add_keys(verbs)
     _add_demo(verbs)
@@ -83,7 +89,7 @@ def _add_ingest(verbs: Verbs) -> None:
     )
     text = "fail where any row had to be left out"
     parser.add_argument("--strict", action="store_true", help=text)
-    add_flags(parser, ("model", "features", "enhancement", "logging"))
+    add_flags(parser, ("model", "features", "privacy", "enhancement", "logging"))
 
 
 def _ingest(configuration: Configuration, arguments: argparse.Namespace) -> int:
@@ -149,7 +155,7 @@ def _add_dataset(verbs: Verbs) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help=text)
     text = "of the products, as `ingest` takes it; unset: the embedded one"
     parser.add_argument("--catalogue", type=Path, metavar="FILE", help=text)
-    add_flags(parser, ("experiments", "features", "model", "enhancement"))
+    add_flags(parser, ("experiments", "features", "privacy", "model", "enhancement"))
 
 
 def _dataset(configuration: Configuration, arguments: argparse.Namespace) -> int:
@@ -171,6 +177,39 @@ def _verify(configuration: Configuration, arguments: argparse.Namespace) -> int:
     from server.commands.provenance import verify
 
     return verify(configuration, arguments.images, arguments.json)
+
+
+def _add_erase(verbs: Verbs) -> None:
+    text = "erase shoppers from all stores, and print what went as a line of JSON for each"
+    parser = _add_verb(verbs, "erase", text, _erase)
+    parser.usage = "python -m server erase [USER ...] [options] [--SLICE.NAME VALUE ...]"
+    text = "their ids; none: goes on with erasures that failed somewhere"
+    parser.add_argument("users", nargs="*", metavar="USER", help=text)
+    text = "take nothing in of them ever again, also not of what they do from now on"
+    parser.add_argument("--permanent", action="store_true", help=text)
+    add_flags(parser, _HOLDERS)
+
+
+def _erase(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    from server.commands.privacy import erase
+
+    return erase(configuration, arguments.users, arguments.permanent)
+
+
+def _add_export_user(verbs: Verbs) -> None:
+    text = "write all that is held of a shopper, as JSON"
+    parser = _add_verb(verbs, "export-user", text, _export_user)
+    parser.usage = "python -m server export-user USER [options] [--SLICE.NAME VALUE ...]"
+    parser.add_argument("user", metavar="USER", help="their id")
+    text = "file to write; unset: standard output"
+    parser.add_argument("--out", type=Path, metavar="FILE", help=text)
+    add_flags(parser, _HOLDERS)
+
+
+def _export_user(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    from server.commands.privacy import export_user
+
+    return export_user(configuration, arguments.user, arguments.out)
 
 
 def _add_models(verbs: Verbs) -> None:

@@ -496,6 +496,34 @@ class ProvenanceSlice(Slice):
         return self
 
 
+class PrivacySlice(Slice):
+    """How shoppers are erased, and stay so."""
+
+    database: str = setting(
+        "",
+        "SQLAlchemy URL of tombstones and erasures, such as postgresql+psycopg://host/name, the "
+        "same for all who share a store; empty: sqlite under home",
+    )
+    keys: Path | None = setting(
+        None,
+        "file of secret keys as experiments.keys, of which the last makes tombstones, the same for "
+        "all who share a store; unset: keys/erasures under home, made at the first start",
+    )
+    watch_s: float = seconds(
+        5.0, "after how long servers hear of each other's erasures, at most", ge=0.05, le=600
+    )
+    retry_s: float = seconds(
+        60.0, "after how long an erasure that failed somewhere is gone on with", ge=0.05, le=DAY_S
+    )
+    max_export_bytes: int = setting(
+        3 * MEBIBYTE,
+        "largest answer to what is held of a shopper; clients take 4 MiB unless told otherwise",
+        "bytes",
+        ge=4096,
+        le=48 * MEBIBYTE,
+    )
+
+
 class LoggingSlice(Slice):
     """What is told on standard error."""
 
@@ -535,6 +563,7 @@ class Configuration(BaseSettings):
     experiments: ExperimentsSlice = ExperimentsSlice()
     access: AccessSlice = AccessSlice()
     provenance: ProvenanceSlice = ProvenanceSlice()
+    privacy: PrivacySlice = PrivacySlice()
     logging: LoggingSlice = LoggingSlice()
     drain: DrainSlice = DrainSlice()
 

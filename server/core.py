@@ -255,6 +255,9 @@ class ImageResult:
     title_language: str = ""
     num_missing: int = 0
     enrolment: Enrolment | None = None
+    maker: str = ""
+    """Whose embedding is in the pixels, as features.tombstones names them, to forget it by; never
+    told to anybody."""
 
 
 @dataclass(frozen=True, slots=True)

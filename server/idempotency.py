@@ -24,6 +24,7 @@ Slot = tuple[str, int]
 @dataclass(slots=True)
 class _Claim:
     digest: bytes
+    owner: str
     num_slots: int = 0
 
 
@@ -76,8 +77,9 @@ class Repeats(Generic[T]):
         digest: bytes,
         make: Callable[[], Coroutine[Any, Any, T]],
         number: int = 0,
+        owner: str = "",
     ) -> tuple[T, bool]:
-        """The answer, and whether it is that of an earlier request.
+        """The answer, and whether it is that of an earlier request. `owner` says whose it is.
 
         Raises what `make` raises, and InvalidRequest where the id stands for other content.
         """
@@ -86,8 +88,21 @@ class Repeats(Generic[T]):
         if kept := self._kept.get(slot):
             return kept.answer, True
         if slot not in self._running:
-            self._claims.setdefault(request_id, _Claim(digest)).num_slots += 1
+            self._claims.setdefault(request_id, _Claim(digest, owner)).num_slots += 1
         return await self._running.run(slot, make)
+
+    def forget(self, owner: str, is_theirs: Callable[[T], bool] = lambda _: False) -> int:
+        """Drops the answers of one owner, and those that are theirs by another's request; how
+        many."""
+        slots = [
+            slot
+            for slot, kept in self._kept.items()
+            if (owner and self._claims[slot[0]].owner == owner) or is_theirs(kept.answer)
+        ]
+        for slot in slots:
+            self._num_bytes -= self._kept.pop(slot).num_bytes
+            self._release(slot)
+        return len(slots)
 
     def _finish(self, slot: Slot, task: asyncio.Task[T] | None) -> None:
         if task is None or task.cancelled() or task.exception() is not None:

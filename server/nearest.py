@@ -66,6 +66,17 @@ class NearestTaste:
         while self.num_bytes > self._max_bytes or self.num_entries > self._max_entries:
             self._drop_one()
 
+    def forget(self, maker: str) -> int:
+        """Drops what was made of one shopper's embedding (`ImageResult.maker`); how many."""
+        count = 0
+        for key, rivals in [*self._by_key.items()]:
+            for kept in [kept for kept in rivals if maker and kept.result.maker == maker]:
+                self._drop(rivals, kept)
+                count += 1
+            if not rivals:
+                del self._by_key[key]
+        return count
+
     def find(self, key: Hashable, taste: Vector | None) -> tuple[ImageResult, float] | None:
         """The creative with the highest cosine to `taste` [w], and that cosine.
 

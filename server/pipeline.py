@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -109,6 +109,7 @@ class Pipeline:
         self._workers, self._defaults = workers, defaults or Defaults()
         self._sealer = sealer
         self._trials: Trials | None = None
+        self._name_maker: Callable[[str], str] = lambda _: ""
         self._cutouts = CutoutShelf(find_matte)
         self._shelves: WeakKeyDictionary[ImageModel, ProductShelf] = WeakKeyDictionary()
         self._nearest = NearestTaste(self._defaults.nearest_bytes)
@@ -116,6 +117,18 @@ class Pipeline:
     def join(self, trials: Trials) -> None:
         """Take part in experiments from now on."""
         self._trials = trials
+
+    def name_makers(self, name: Callable[[str], str]) -> None:
+        """Keep images under a name of whose embedding is in them, so that `forget` finds them."""
+        self._name_maker = name
+
+    async def forget(self, maker: str, *, is_shared: bool = True) -> Mapping[str, int]:
+        """Drops the images that were made of one shopper's embedding, and what is kept of walks,
+        everybody's; how many of each. Where `is_shared`, off the shelf too. Raises ShelfFailed."""
+        num_tastes = self._nearest.forget(maker)
+        num_walks = self._studio.forget_walks()
+        num_images = await self._cache.forget(maker, is_shared=is_shared)
+        return {"image_cache": num_images, "nearest_tastes": num_tastes, "shared_walks": num_walks}
 
     async def generate(
         self, request: ImageRequest, on_event: Listener | None = None
@@ -252,7 +265,7 @@ class Pipeline:
             delivered = await self._deliver(commission, creation)
         with watch.stage("seal"):
             delivered = await self._seal(commission, creation, delivered)
-        result = tell(commission, creation, delivered)
+        result = replace(tell(commission, creation, delivered), maker=self._find_maker(commission))
         self._remember(commission, result)
         return result
 
@@ -340,6 +353,12 @@ class Pipeline:
         if (found := self._nearest.find(commission.name_kind(), taste)) is None:
             return None
         return replace(found[0], source=Source.CACHE, degradation=Degradation.NEAREST_TASTE)
+
+    def _find_maker(self, commission: Commission) -> str:
+        """Nobody of an image that is generic."""
+        if commission.taste.shopper is None:
+            return ""
+        return self._name_maker(commission.request.user_id)
 
     def _remember(self, commission: Commission, result: ImageResult) -> None:
         if isinstance(commission.request.product, str) and is_worth_keeping(result):

@@ -104,6 +104,10 @@ class Studio:
             self._observer.fell_back(len(creation.missing))
         return creation
 
+    def forget_walks(self) -> int:
+        """Gives up what is kept of walks; how many states."""
+        return self._router.forget_walks()
+
     async def explain(
         self, commission: Commission, seed: int, map_side: int, watch: Stopwatch
     ) -> Explanation:

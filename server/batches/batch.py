@@ -18,11 +18,13 @@ class BatchState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request of a batch; `number` counts from 1. What `content` says only the door knows."""
+    """One request of a batch; `number` counts from 1. What `content` says only the door knows, and
+    `shopper` is a keyed hash of who it is for."""
 
     number: int
     name: str
     content: bytes
+    shopper: str = ""
 
 
 @dataclass(frozen=True, slots=True)

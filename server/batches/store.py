@@ -27,7 +27,7 @@ from sqlalchemy.exc import IntegrityError
 
 from server.batches.batch import Batch, BatchState, Submission
 from server.batches.claims import forget_contents
-from server.batches.tables import FAILED, PENDING, batches, requests
+from server.batches.tables import FAILED, PENDING, batches, requests, shoppers
 from server.bulk.record import Record
 from server.errors import BatchNotFound, InvalidRequest, Overloaded, Violation
 
@@ -157,6 +157,7 @@ class BatchStore:
             for request in submission.requests
         ]
         connection.execute(insert(requests), rows)
+        _note_shoppers(connection, key, submission)
 
     def _get(self, connection: Connection, batch_id: str) -> Batch:
         query = select(batches).where(batches.c.batch_id == batch_id)
@@ -194,6 +195,23 @@ class BatchStore:
         query = select(func.sum(requests.c.num_images)).where(recent)
         num_images = connection.execute(query).scalar() or 0
         return float(num_images / max(now_s - since_s, 1.0))
+
+
+def _note_shoppers(connection: Connection, key: int, submission: Submission) -> None:
+    """Whose the requests are, for server/batches/erasing.py."""
+    rows = [
+        {
+            "batch_key": key,
+            "number": request.number,
+            "shopper": request.shopper,
+            "name": request.name,
+            "output_folder": submission.output_folder,
+        }
+        for request in submission.requests
+        if request.shopper
+    ]
+    if rows:
+        connection.execute(insert(shoppers), rows)
 
 
 def _check_folder(connection: Connection, submission: Submission) -> None:

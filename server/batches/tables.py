@@ -64,6 +64,17 @@ requests = Table(
 )
 
 
+shoppers = Table(
+    "etalage_batch_shoppers",
+    metadata,
+    Column("batch_key", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("shopper", String(32), nullable=False, index=True),  # as features.tombstones names them
+    Column("name", String(128), nullable=False),
+    Column("output_folder", String(512), nullable=False),
+)
+
+
 def open_database(url: str | URL) -> Engine:
     """Creates what is missing. Raises sqlalchemy.exc.SQLAlchemyError, OSError."""
     engine = open_engine(url)

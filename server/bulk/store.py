@@ -84,6 +84,14 @@ class Store:
             with self._files.open(self._join(path), "rb") as file:
                 yield from file
 
+    def remove(self, path: str) -> None:
+        """It may be gone already."""
+        with self._translating("can't be removed", path):
+            try:
+                self._files.rm_file(self._join(path))
+            except FileNotFoundError:
+                pass
+
     def list_files(self, folder: str) -> list[str]:
         """Paths of the files in a folder, in order; a file that is not finished is none."""
         with self._translating("can't be listed", folder):

@@ -28,15 +28,15 @@ from diffusion.model import ProductDiffusion
 from diffusion.noise import draw_noise
 from diffusion.pretrained import load_pretrained
 from diffusion.walks import Rules
-from features.definitions import Lifetimes
 from features.prepare import prepare_world
 from features.reader import FeatureReader
-from features.store import StoreConfig, StoreMissing
+from features.store import StoreMissing
 from features.vector import FingerprintMismatch
 from server import logs
 from server.breaker import Breaker
 from server.commands.creatives import describe_safety, open_cache, open_safety, read_rules
 from server.commands.enhancement import check_restorer, open_enhancer, open_matting
+from server.commands.feature_store import store_config
 from server.commands.provenance import open_sealer, open_verifier
 from server.commands.serve import Built
 from server.commands.start_failed import StartFailed
@@ -47,7 +47,13 @@ from server.commands.workshop import (
     open_workshop,
     warm_request,
 )
-from server.configuration import Configuration, EngineSlice, FeaturesSlice, ModelSlice
+from server.configuration import (
+    Configuration,
+    EngineSlice,
+    FeaturesSlice,
+    ModelSlice,
+    PrivacySlice,
+)
 from server.core import FAST, QUALITY, ModelCard
 from server.errors import EtalageError
 from server.imaging.verification import Limits
@@ -82,7 +88,9 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
             placed = [await run(load_models, configuration, device) for device in devices]
             encoders = placed[0][QUALITY].encoders
             matting = await run(open_matting, configuration.enhancement, devices[0])
-            reader = await run(open_features, configuration.features, encoders, metrics)
+            reader = await run(
+                open_features, configuration.features, encoders, metrics, configuration.privacy
+            )
     except (CheckpointUnusable, FingerprintMismatch, StoreMissing) as error:
         raise StartFailed(str(error)) from error
     limits = engine_limits(configuration.engine, len(devices))
@@ -155,6 +163,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
                 pipeline.join,
                 Reviver(engines, metrics.restarted).look,
                 VerifyingDesk(open_verifier(configuration), repairers),
+                pipeline,
             )
         finally:
             await restoring.close()
@@ -305,23 +314,13 @@ def choose_dtype(name: str, device: str) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
-def store_config(settings: FeaturesSlice) -> StoreConfig:
-    lifetimes = Lifetimes(
-        user_profile_s=settings.user_profile_ttl_s,
-        user_recent_s=settings.user_recent_ttl_s,
-        product_features_s=settings.product_features_ttl_s,
-    )
-    return StoreConfig(
-        home=settings.home,
-        lifetimes=lifetimes,
-        online_store=settings.online_store,
-        offline_store=settings.offline_store,
-        registry=settings.registry,
-    )
-
-
-def open_features(settings: FeaturesSlice, encoders: Encoders, metrics: Metrics) -> FeatureReader:
-    config = store_config(settings)
+def open_features(
+    settings: FeaturesSlice,
+    encoders: Encoders,
+    metrics: Metrics,
+    privacy: PrivacySlice,
+) -> FeatureReader:
+    config = store_config(settings, privacy)
     if not settings.online_store:
         prepare_world(config, encoders, progress=sys.stderr.isatty())
     reader = FeatureReader(

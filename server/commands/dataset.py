@@ -15,9 +15,10 @@ from features.simulate import WORLD
 from features.store import StoreMissing, open_store
 from features.vector import FingerprintMismatch
 from server.bulk.store import StoreFailed
-from server.commands.building import load_encoders, store_config
+from server.commands.building import load_encoders
 from server.commands.enhancement import open_matting
 from server.commands.experiments import export_events, name_keys
+from server.commands.feature_store import store_config
 from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
 from server.errors import FailedPrecondition
@@ -39,7 +40,7 @@ def dataset(configuration: Configuration, catalogue: Path | None, out: Path) -> 
         find_matte = open_matting(configuration.enhancement, "cpu").find_alpha
         out.parent.mkdir(parents=True, exist_ok=True)
         made = build_dataset(
-            open_store(store_config(configuration.features)),
+            open_store(store_config(configuration.features, configuration.privacy)),
             load_encoders(configuration.model),
             [product for product, _ in Catalogue(catalogue or WORLD, find_matte)],
             events,

@@ -49,6 +49,9 @@ class Experimenting:
 
     trials: Trials
     laboratory: Laboratory
+    recorder: Recorder
+    log: EventLog
+    sticky: StickyMemory
 
 
 def read_programme(settings: ExperimentsSlice) -> Programme:
@@ -94,7 +97,7 @@ async def open_experiments(
     if learning is not None:
         learning.start()
     try:
-        yield Experimenting(trials, laboratory)
+        yield Experimenting(trials, laboratory, recorder, log, sticky)
     finally:
         if learning is not None:
             await learning.close()

@@ -14,8 +14,9 @@ from features.prepare import prepare_world
 from features.store import StoreConfig
 from features.vector import FingerprintMismatch
 from server import logs
-from server.commands.building import load_encoders, store_config
+from server.commands.building import load_encoders
 from server.commands.enhancement import open_matting
+from server.commands.feature_store import store_config
 from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
 
@@ -25,7 +26,7 @@ _UNUSABLE = CatalogueUnreadable, CheckpointUnusable, FingerprintMismatch, StartF
 def ingest(configuration: Configuration, catalogue: Path | None, is_strict: bool = False) -> int:
     """The exit status: 1 where nothing was written, or anything left out although `is_strict`."""
     logs.configure_logs(configuration.logging.format, configuration.logging.level)
-    store = store_config(configuration.features)
+    store = store_config(configuration.features, configuration.privacy)
     try:
         encoders = load_encoders(configuration.model)
         if catalogue is None:

@@ -19,10 +19,19 @@ from server.access.access import Access
 from server.access.exposure import check_exposure
 from server.commands.batches import open_batches
 from server.commands.experiments import open_experiments, read_programme
+from server.commands.privacy import Memory, open_privacy
 from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
 from server.core import QUALITY, ModelCard
-from server.doors import batches, enhancement, experiments, images, models, provenance
+from server.doors import (
+    batches,
+    enhancement,
+    experiments,
+    images,
+    models,
+    privacy,
+    provenance,
+)
 from server.doors.answers import Generator
 from server.doors.enhancement import Enhancement
 from server.doors.listening import AdminDoor, Door
@@ -59,6 +68,8 @@ class Built:
     """Starts again what broke. Raises EngineLost where that does not help."""
     verifier: Verification | None = None
     """Who reads where images come from; without one nobody does."""
+    memory: Memory | None = None
+    """What is kept of images; with it, and with experiments, shoppers are erased."""
 
 
 Build = Callable[[Configuration, Metrics], AbstractAsyncContextManager[Built]]
@@ -83,7 +94,7 @@ async def run_server(
     """From open ports to closed ones. Raises OSError where a port can't be had, and StartFailed."""
     stopping = Stopping()
     programme = read_programme(configuration.experiments)
-    doors = images, batches, enhancement, experiments, models, provenance
+    doors = images, batches, enhancement, experiments, provenance, privacy, models
     metrics = Metrics([method for door in doors for method in door.METHODS])
     access = open_access(configuration, metrics)
     door = Door(configuration.server, metrics, access)
@@ -101,6 +112,10 @@ async def run_server(
                 opening = open_experiments(configuration, programme, built.models, metrics)
                 experimenting = await stack.enter_async_context(opening)
                 built.join(experimenting.trials)
+            desk = None
+            if experimenting is not None and (memory := built.memory) is not None:
+                erasing = open_privacy(configuration, door, memory, experimenting)
+                desk = await stack.enter_async_context(erasing)
             stopping.is_building = False
             metrics.model(built.model.name, built.model.digest)
             await door.open(built.pipeline, built.models, built.brand_kits)
@@ -112,6 +127,8 @@ async def run_server(
                 door.open_provenance(built.verifier)
             if experimenting is not None:
                 door.open_experiments(experimenting.laboratory)
+            if desk is not None:
+                door.open_privacy(desk)
             if built.registry is not None:
                 await admin.open(built.registry)
             while not await stopping.wait(_HEALTH_POLL_S):

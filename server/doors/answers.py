@@ -51,12 +51,21 @@ class Answers:
         self._observer = observer
         self._workers = workers
         self._pipeline: Generator | None = None
+        self._name_owner: Callable[[str], str] = lambda _: ""
         self._repeats: Repeats[ImageResult] = Repeats(
             settings.repeat_window_s, settings.repeat_entries, settings.repeat_bytes, _num_bytes
         )
 
     def attach(self, pipeline: Generator) -> None:
         self._pipeline = pipeline
+
+    def name_owners(self, name: Callable[[str], str]) -> None:
+        """Keep answers under a name of who asked, so that `forget` finds them."""
+        self._name_owner = name
+
+    def forget(self, name: str) -> int:
+        """Drops answers to one shopper, and others' that were made of their embedding; how many."""
+        return self._repeats.forget(name, lambda result: result.maker == name)
 
     async def recognize(self, kind: str, request_id: str, content: Message) -> Repeat | None:
         """None where the request does not ask to be answered once only.
@@ -91,8 +100,9 @@ class Answers:
             return await self._generate(request, on_event)
         if on_event is not None and self._repeats.knows(repeat.name, number):
             on_event(Accepted())
+        owner = self._name_owner(request.user_id) if request.user_id else ""
         result, is_repeat = await self._repeats.answer(
-            repeat.name, repeat.digest, lambda: self._generate(request, on_event), number
+            repeat.name, repeat.digest, lambda: self._generate(request, on_event), number, owner
         )
         return dataclasses.replace(result, source=Source.CACHE) if is_repeat else result
 

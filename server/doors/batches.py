@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import threading
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from typing import Any
@@ -55,6 +55,7 @@ class BatchService:
         self._jobs: Jobs | None = None
         self._models: Collection[str] = (QUALITY,)
         self._brand_kits: Collection[str] = ()
+        self._name_shopper: Callable[[str], str] = lambda _: ""
         self._workers = ThreadPoolExecutor(_NUM_WORKERS, thread_name_prefix="batch-door")
 
     def attach(
@@ -62,6 +63,10 @@ class BatchService:
     ) -> None:
         """`models` and `brand_kits` are the names that requests may ask for."""
         self._jobs, self._models, self._brand_kits = jobs, models, brand_kits
+
+    def name_shoppers(self, name: Callable[[str], str]) -> None:
+        """Note whose requests are, by this name, so that they are found once they are erased."""
+        self._name_shopper = name
 
     def dismiss(self) -> None:
         """Sends away those who watch: the server stops."""
@@ -147,10 +152,12 @@ class BatchService:
         message = wire.parse(pb.GenerateBatchRequest, data, self._max_bytes)
         _refuse(check_batch(message, data, self._models, self._brand_kits, is_gone.is_set))
         num_images = sum(image.num_images or 1 for image in message.requests)
-        return submission_from_proto(message), num_images
+        return submission_from_proto(message, self._name_shopper), num_images
 
 
-def submission_from_proto(message: pb.GenerateBatchRequest) -> Submission:
+def submission_from_proto(
+    message: pb.GenerateBatchRequest, name_shopper: Callable[[str], str] = lambda _: ""
+) -> Submission:
     """Requests are stored as messages that say what they left open: their name, the day that they
     mean, and that no earlier image answers them, since which one it would be is chance."""
     digest = hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=16).digest()
@@ -163,7 +170,9 @@ def submission_from_proto(message: pb.GenerateBatchRequest) -> Submission:
             image.cache_policy = images_pb2.CACHE_POLICY_BYPASS
         if image.localization.occasion and not image.localization.HasField("time"):
             image.localization.time.GetCurrentTime()
-        requests.append(Request(number, name, image.SerializeToString(deterministic=True)))
+        shopper = name_shopper(image.user_id) if image.user_id else ""
+        content = image.SerializeToString(deterministic=True)
+        requests.append(Request(number, name, content, shopper))
     return Submission(batch_id, digest, message.output_folder or batch_id, tuple(requests))
 
 

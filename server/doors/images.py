@@ -87,6 +87,10 @@ class ImageService:
         if models is not None:
             self._models = models
 
+    @property
+    def answers(self) -> Answers:
+        return self._answers
+
     def close(self) -> None:
         self._workers.shutdown(wait=False, cancel_futures=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 from server import logs
@@ -24,6 +24,8 @@ from server.doors.interceptor import RequestInterceptor
 from server.doors.models import SERVICE as MODEL_SERVICE
 from server.doors.models import ModelService
 from server.doors.port import HealthPort, Port, Service
+from server.doors.privacy import SERVICE as PRIVACY_SERVICE
+from server.doors.privacy import Desk, PrivacyService
 from server.doors.provenance import SERVICE as PROVENANCE_SERVICE
 from server.doors.provenance import ProvenanceService, Verification
 from server.metrics import Metrics
@@ -38,6 +40,7 @@ MAX_EVENT_CALLS = 512
 
 MAX_VERIFY_CALLS = 16
 """Each holds a picture, and takes a second of a core."""
+MAX_PRIVACY_CALLS = 64
 
 log = logs.logger(__name__)
 
@@ -61,21 +64,24 @@ class Door:
         self._experiments = ExperimentService(settings.max_message_bytes)
         self._provenance_gate = Gate(MAX_VERIFY_CALLS, metrics)
         self._provenance = ProvenanceService(settings.max_message_bytes)
+        self._privacy_gate = Gate(MAX_PRIVACY_CALLS, metrics)
+        self._privacy = PrivacyService()
         images = guard(SERVICE, self._gate, free=(CANCEL,))
         batches = guard(BATCH_SERVICE, self._batch_gate)
         repairs = guard(ENHANCEMENT_SERVICE, self._enhancement_gate)
         events = guard(EXPERIMENT_SERVICE, self._experiment_gate)
         origins = guard(PROVENANCE_SERVICE, self._provenance_gate)
+        erasures = guard(PRIVACY_SERVICE, self._privacy_gate)
         services = (
             Service(SERVICE, self._service.handlers(), images),
             Service(BATCH_SERVICE, self._batches.handlers(), batches),
             Service(ENHANCEMENT_SERVICE, self._enhancement.handlers(), repairs),
             Service(EXPERIMENT_SERVICE, self._experiments.handlers(), events),
             Service(PROVENANCE_SERVICE, self._provenance.handlers(), origins),
+            Service(PRIVACY_SERVICE, self._privacy.handlers(), erasures),
         )
-        max_calls = (
-            2 * settings.max_in_flight + MAX_BATCH_CALLS + MAX_EVENT_CALLS + MAX_VERIFY_CALLS
-        )
+        max_calls = 2 * settings.max_in_flight + MAX_BATCH_CALLS + MAX_EVENT_CALLS
+        max_calls += MAX_VERIFY_CALLS + MAX_PRIVACY_CALLS
         self._port = Port(settings.host, settings.port, services, max_calls, access.certificates)
         self._health_port = HealthPort(
             settings.health_host, settings.health_port, self._port.health
@@ -123,6 +129,20 @@ class Door:
         self._provenance.attach(verifier)
         self._provenance_gate.state = State.OPEN
 
+    def name_shoppers(self, name: Callable[[str], str]) -> None:
+        """Keep answers and batches under a name of whose they are, to forget them by."""
+        self._service.answers.name_owners(name)
+        self._batches.name_shoppers(name)
+
+    def forget(self, name: str) -> int:
+        """Drops what is kept for repeats of one shopper's requests; how many answers."""
+        return self._service.answers.forget(name)
+
+    def open_privacy(self, desk: Desk) -> None:
+        """Let in who erases shoppers, asks what is held of them, or tells their consent."""
+        self._privacy.attach(desk)
+        self._privacy_gate.state = State.OPEN
+
     async def report(self, is_healthy: bool) -> None:
         """Say by name and as a whole whether we are healthy."""
         await self._port.report(is_healthy)
@@ -137,7 +157,7 @@ class Door:
         log.info("lame duck", seconds=settings.lame_duck_s)
         await asyncio.sleep(settings.lame_duck_s)
         gates = self._gate, self._batch_gate, self._enhancement_gate, self._experiment_gate
-        for gate in (*gates, self._provenance_gate):
+        for gate in (*gates, self._provenance_gate, self._privacy_gate):
             gate.state = State.STOPPING
         self._batches.dismiss()
         both = self._gate, self._enhancement_gate

@@ -89,6 +89,12 @@ class Recorder:
         """Events are taken in for `window_s` after their image was answered."""
         self._log, self._keys, self._experiments = log, keys, frozenset(experiments)
         self._observer, self._window_s, self._clock = observer, window_s, clock
+        self._is_erased: Callable[[str, float], bool] = lambda unit, minted_s: False
+
+    def refuse(self, is_erased: Callable[[str, float], bool]) -> None:
+        """Takes in no events of those whom this says to be erased, by unit and the time when their
+        image was answered."""
+        self._is_erased = is_erased
 
     async def record(self, reported: Sequence[ReportedEvent]) -> Recorded:
         """Returns once all that is sound is on disk. Raises Overloaded or Unavailable where
@@ -133,6 +139,8 @@ class Recorder:
             raise Unsound("TOKEN_FORGED", "exposure_token is none of this server's") from None
         except TokenExpired:
             raise Unsound("TOKEN_EXPIRED", "the image was answered too long ago") from None
+        if self._is_erased(exposure.unit, exposure.minted_s):
+            raise Unsound("SHOPPER_ERASED", "its shopper was erased since the image was answered")
         if exposure.experiment and exposure.experiment not in self._experiments:
             text = f"{exposure.experiment!r} is no experiment of this server any more"
             raise Unsound("UNKNOWN_EXPERIMENT", text)

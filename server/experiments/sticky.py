@@ -70,6 +70,10 @@ class StickyMemory:
         if self._store is not None:
             self._store.put(unit, slot, bucket)
 
+    def forget(self, unit: str) -> int:
+        """How many buckets went, of those in memory."""
+        return len(self._units.pop(unit, {}))
+
     def _find(self, unit: str) -> dict[str, Bucket]:
         if (kept := self._units.get(unit)) is not None:
             self._units.move_to_end(unit)

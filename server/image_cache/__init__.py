@@ -9,7 +9,8 @@ shelf     what the cache asks of a place below memory
 folder    a folder that several processes may share
 remote    Redis
 
-Nothing that is kept says who it was made for. What was asked for under a name is answered from the
+Nothing that is kept says who it was made for, but for a keyed hash by which to drop it once they
+are erased. What was asked for under a name is answered from the
 cache for `ttl_s`, to whoever is in the cell by then; a shopper whose taste moves into another cell
 sees another image from then on, and the one they had when they come back.
 """

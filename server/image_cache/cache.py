@@ -152,6 +152,18 @@ class ImageCache:
         if self._shelf is not None:
             await self._shelf.purge()
 
+    async def forget(self, maker: str, *, is_shared: bool = True) -> int:
+        """Drops what was made of one shopper's embedding (`ImageResult.maker`), off the shelf as
+        well where `is_shared`; how many images. Raises ShelfFailed."""
+        names = {name for name, kept in self._memory.items() if kept.result.maker == maker}
+        for name in names:
+            self._memory.pop(name, None)
+        self._observer.held(MEMORY, int(self._memory.currsize))
+        if self._shelf is not None and is_shared:
+            await self._finish_writes()
+            names |= await self._shelf.forget(maker)
+        return len(names)
+
     async def close(self) -> None:
         await self._finish_writes()
         if self._shelf is not None:
@@ -225,7 +237,7 @@ class ImageCache:
 
     async def _put_down(self, shelf: Shelf, name: str, kept: Kept) -> None:
         try:
-            await shelf.keep(name, await self._run(pack, kept))
+            await shelf.keep(name, await self._run(pack, kept), kept.result.maker)
         except ShelfFailed:
             self._observer.failed(shelf.name)
 

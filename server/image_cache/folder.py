@@ -11,10 +11,12 @@ import asyncio
 import math
 import os
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +26,7 @@ from server.image_cache.shelf import CacheObserver, ShelfFailed, Silence
 T = TypeVar("T")
 NAME = re.compile(r"[0-9a-f]{16,128}")
 UNFINISHED = ".unfinished"
+MAKERS = "makers"
 ABANDONED_S = 3600.0
 """An unfinished file of this age belongs to a process that died."""
 SWEEP_SHARE = 0.05
@@ -69,9 +72,11 @@ class Folder:
     async def find(self, name: str) -> bytes | None:
         return await self._run(self._read, name)
 
-    async def keep(self, name: str, data: bytes) -> None:
+    async def keep(self, name: str, data: bytes, maker: str = "") -> None:
         if len(data) > self._max_bytes:
             return
+        if maker:
+            await self._run(self._note_maker, name, maker)
         await self._run(self._write, name, data)
         self._unswept_bytes += len(data)
         if self._unswept_bytes > SWEEP_SHARE * self._max_bytes:
@@ -80,6 +85,9 @@ class Folder:
 
     async def drop(self, name: str) -> None:
         await self._run(self._place(name).unlink, True)
+
+    async def forget(self, maker: str) -> set[str]:
+        return await self._run(self._remove_made, maker)
 
     async def purge(self) -> None:
         await self._run(self._remove_all)
@@ -90,6 +98,35 @@ class Folder:
     def _place(self, name: str) -> Path:
         assert NAME.fullmatch(name)
         return self._path / name[:2] / name
+
+    def _find_notes(self, maker: str) -> Path:
+        """The folder of empty files that are named as what was made of this shopper."""
+        assert NAME.fullmatch(maker)
+        return self._path / MAKERS / maker
+
+    def _note_maker(self, name: str, maker: str) -> None:
+        notes = self._find_notes(maker)
+        notes.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (notes / name).touch()
+
+    def _remove_made(self, maker: str) -> set[str]:
+        """What another was made for since, under the same name, goes too: it is made again."""
+        notes = self._find_notes(maker)
+        noted = {path.name for path in notes.glob("*") if NAME.fullmatch(path.name)}
+        names = {name for name in noted if self._place(name).exists()}
+        for name in noted:
+            self._place(name).unlink(missing_ok=True)
+        shutil.rmtree(notes, ignore_errors=True)
+        return names
+
+    def _sweep_notes(self, now_s: float) -> None:
+        for notes in self._path.glob(f"{MAKERS}/*"):
+            for note in notes.glob("*"):
+                with suppress(FileNotFoundError):
+                    if note.stat().st_mtime + self._ttl_s <= now_s:
+                        note.unlink()
+            with suppress(OSError):
+                notes.rmdir()  # one that is not empty stays
 
     def _read(self, name: str) -> bytes | None:
         place = self._place(name)
@@ -134,6 +171,7 @@ class Folder:
                 file.path.unlink(missing_ok=True)
                 total -= file.num_bytes
                 num_evicted += 1
+        self._sweep_notes(now_s)
         if num_evicted:
             self._observer.evicted(self.name, num_evicted)
         self._observer.held(self.name, total)
@@ -151,6 +189,7 @@ class Folder:
     def _remove_all(self) -> None:
         for file in self._list():
             file.path.unlink(missing_ok=True)
+        shutil.rmtree(self._path / MAKERS, ignore_errors=True)
         self._observer.held(self.name, 0)
 
     async def _run(

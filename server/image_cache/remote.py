@@ -21,6 +21,9 @@ from server.image_cache.shelf import ShelfFailed
 
 T = TypeVar("T")
 PREFIX = "etalage:image:"
+MAKERS = f"{PREFIX}of:"
+"""Sets of names of images, by whose embedding is in them."""
+
 NUM_CONNECTIONS = 16
 ANSWER_S = 1.0
 """So long a question goes on, whether somebody waits for it still or not: to connect may take
@@ -61,14 +64,24 @@ class RemoteShelf:
         found = await self._ask(self._reading, partial(self._redis.get, PREFIX + name))
         return cast(bytes | None, found)  # answers are not decoded
 
-    async def keep(self, name: str, data: bytes) -> None:
+    async def keep(self, name: str, data: bytes, maker: str = "") -> None:
         """Takes its time: nobody waits for it."""
-        life_ms = max(1, round(1000 * self._ttl_s))
-        question = partial(self._redis.set, PREFIX + name, data, px=life_ms)
+        question = partial(self._put, name, data, maker)
         await self._ask(self._writing, question, ANSWER_S)
 
     async def drop(self, name: str) -> None:
         await self._ask(self._reading, partial(self._redis.unlink, PREFIX + name))
+
+    async def forget(self, maker: str) -> set[str]:
+        """Takes as long as it takes, and is tried also while resting."""
+        notes = MAKERS + maker
+        try:
+            names = {name.decode() for name in await self._members(notes)}
+            gone = {name for name in names if await self._redis.unlink(PREFIX + name)}
+            await self._redis.unlink(notes)
+        except (exceptions.RedisError, OSError) as error:
+            raise ShelfFailed(f"redis: {error}") from error
+        return gone
 
     async def purge(self) -> None:
         """Takes as long as it takes, and is tried also while resting."""
@@ -83,6 +96,18 @@ class RemoteShelf:
             task.cancel()
         await asyncio.gather(*self._asked, return_exceptions=True)
         await self._redis.aclose()
+
+    async def _put(self, name: str, data: bytes, maker: str) -> None:
+        life_ms = max(1, round(1000 * self._ttl_s))
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.set(PREFIX + name, data, px=life_ms)
+            if maker:  # the set lives as long as the last that was put into it
+                pipe.sadd(MAKERS + maker, name)
+                pipe.pexpire(MAKERS + maker, life_ms)
+            await pipe.execute()
+
+    async def _members(self, notes: str) -> set[bytes]:
+        return await cast(Awaitable[set[bytes]], self._redis.smembers(notes))
 
     async def _ask(
         self, breaker: Breaker, question: Callable[[], Awaitable[T]], timeout_s: float | None = None

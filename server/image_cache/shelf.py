@@ -18,9 +18,12 @@ class Shelf(Protocol):
 
     async def find(self, name: str) -> bytes | None: ...
 
-    async def keep(self, name: str, data: bytes) -> None: ...
+    async def keep(self, name: str, data: bytes, maker: str = "") -> None: ...
 
     async def drop(self, name: str) -> None: ...
+
+    async def forget(self, maker: str) -> set[str]:
+        """Drops all that was kept with this maker, hexadecimal; their names."""
 
     async def purge(self) -> None:
         """Drops everything that a cache of this project put there."""

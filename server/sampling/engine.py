@@ -35,6 +35,9 @@ from server.sampling.warming import Newcomer, check_places, warm
 
 log = logging.getLogger(__name__)
 
+_Incoming = Ticket | Newcomer | Callable[[], None] | None
+"""Rows, a model, something to be done between ticks, or the end."""
+
 STOPPED = ("the sampling engine is not running", "ENGINE_STOPPED")
 
 FIRST_SHARE = 1.25
@@ -95,7 +98,7 @@ class Engine:
         self._shared = SharedWalks(
             self.limits.shared_latents_bytes, self.observer, self._hurry, self.limits.is_sharing
         )
-        self._incoming: queue.SimpleQueue[Ticket | Newcomer | None] = queue.SimpleQueue()
+        self._incoming: queue.SimpleQueue[_Incoming] = queue.SimpleQueue()
         self._warming: list[tuple[Newcomer, Iterator[None]]] = []
         self._tickets: dict[Ticket, None] = {}
         self._num_rows = 0
@@ -145,6 +148,12 @@ class Engine:
         """Forgets a model that nobody asks for any more."""
         self._to_warm.pop(model, None)
         self.models.pop(model, None)
+
+    def forget_walks(self) -> int:
+        """Gives up what is kept of walks, soon; how many states. Callable from any thread."""
+        num_kept = self._shared.num_kept
+        self._incoming.put(self._shared.clear)
+        return num_kept
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Stops the loop; tickets still open fail with `Unavailable`."""
@@ -325,6 +334,9 @@ class Engine:
             if isinstance(ticket, Newcomer):
                 self._greet(ticket)
                 continue
+            if not isinstance(ticket, Ticket):
+                ticket()
+                continue
             if not ticket.is_released:
                 self._enter(ticket.rows)
         self.observer.queued(sum(not row.num_ticks_done for row in self._scheduler.rows()))
@@ -491,8 +503,8 @@ class Engine:
 
 
 def drain(
-    incoming: queue.SimpleQueue[Ticket | Newcomer | None],
+    incoming: queue.SimpleQueue[_Incoming],
 ) -> Iterator[Ticket | Newcomer]:
     while not incoming.empty():
-        if (thing := incoming.get()) is not None:
+        if isinstance(thing := incoming.get(), Ticket | Newcomer):
             yield thing

@@ -97,6 +97,10 @@ class Router:
             loads_s[known] -= self._patience_s
         return sorted(healthy, key=lambda engine: loads_s[engine])
 
+    def forget_walks(self) -> int:
+        """Gives up what is kept of walks; how many states."""
+        return sum(engine.forget_walks() for engine in self.engines)
+
     def close(self, timeout_s: float = 10.0) -> None:
         for engine in self.engines:
             engine.close(timeout_s)

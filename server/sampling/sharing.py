@@ -38,6 +38,11 @@ class SharedWalks:
         self._num_bytes = 0
 
     @property
+    def num_kept(self) -> int:
+        """States; asked for from other threads too."""
+        return len(self._kept)
+
+    @property
     def num_waiting(self) -> int:
         return sum(map(len, self._followers.values()))
 

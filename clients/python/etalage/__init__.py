@@ -10,6 +10,7 @@ aio         the calls, for asyncio
 batches     the calls for jobs of many images
 replies     from response messages to results
 experiments what shoppers did with images, told back
+privacy     shoppers erased, told what is held of them, asked for consent
 enhancement what is wrong with a packshot, and how it looks repaired
 provenance  where an image comes from
 results     what a call gives back
@@ -52,6 +53,7 @@ from etalage.errors import (
     Violation,
 )
 from etalage.experiments import ExperimentReport, Recorded, RejectedEvent, ShopEvent
+from etalage.privacy import ErasedStore, ErasureProof
 from etalage.provenance import Origin, Signer, Verified
 from etalage.requests import Product
 from etalage.results import (
@@ -84,6 +86,8 @@ __all__ = [
     "Element",
     "Enhanced",
     "Enrolment",
+    "ErasedStore",
+    "ErasureProof",
     "EtalageError",
     "Event",
     "ExperimentReport",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -34,6 +35,13 @@ from etalage.experiments import (
     split_events,
 )
 from etalage.health import health_check, read_refusal
+from etalage.privacy import (
+    ErasureProof,
+    build_consent_request,
+    build_erase_request,
+    read_proof,
+    read_time,
+)
 from etalage.provenance import Verified, build_verify_request, read_verified
 from etalage.replies import read_answer, read_cancellation, read_event, read_result, read_slate_item
 from etalage.requests import (
@@ -50,6 +58,8 @@ from etalage.v1.enhancement_pb2_grpc import EnhancementServiceStub
 from etalage.v1.experiments_pb2 import GetExperimentReportRequest
 from etalage.v1.experiments_pb2_grpc import ExperimentServiceStub
 from etalage.v1.images_pb2_grpc import ImageServiceStub
+from etalage.v1.privacy_pb2 import ExportUserRequest
+from etalage.v1.privacy_pb2_grpc import PrivacyServiceStub
 from etalage.v1.provenance_pb2_grpc import ProvenanceServiceStub
 
 if TYPE_CHECKING:
@@ -209,6 +219,42 @@ class AsyncClient:
                 await self._experiments.GetExperimentReport(request, timeout=timeout)
             )
 
+    async def erase(
+        self,
+        user: str,
+        *,
+        permanent: bool = False,
+        wait: bool = True,
+        timeout_s: float | None = None,
+    ) -> ErasureProof:
+        """Erases all that is held of a shopper, and keeps it from coming back; what happens from
+        then on may be held again, unless `permanent`. With `wait`, files are written anew as well.
+
+        Again is harmless. A store that is down is named in the proof, and asked again later.
+        """
+        request = build_erase_request(user, permanent, wait)
+        timeout = self._timeout(timeout_s)
+        with translate_errors(""):
+            return read_proof(await self._privacy.EraseUser(request, timeout=timeout))
+
+    async def export_user(self, user: str, *, timeout_s: float | None = None) -> bytes:
+        """All that is held of a shopper, as JSON."""
+        timeout = self._timeout(timeout_s)
+        with translate_errors(""):
+            answer = await self._privacy.ExportUser(
+                ExportUserRequest(user_id=user), timeout=timeout
+            )
+            return bytes(answer.json)
+
+    async def set_consent(
+        self, user: str, given: bool, *, timeout_s: float | None = None
+    ) -> datetime:
+        """Gives or withdraws a shopper's consent; since when it is in force."""
+        request = build_consent_request(user, given)
+        timeout = self._timeout(timeout_s)
+        with translate_errors(""):
+            return read_time((await self._privacy.SetConsent(request, timeout=timeout)).time)
+
     async def cancel(self, request_id: str, *, timeout_s: float | None = None) -> Cancellation:
         """Cancels what runs under the id, whoever asked for it, or what is to come under it.
 
@@ -258,6 +304,10 @@ class AsyncClient:
     @property
     def _experiments(self) -> Any:
         return ExperimentServiceStub(self._opened_channel())  # type: ignore[no-untyped-call]
+
+    @property
+    def _privacy(self) -> Any:
+        return PrivacyServiceStub(self._opened_channel())  # type: ignore[no-untyped-call]
 
     def _opened_channel(self) -> grpc.aio.Channel:
         # Opened on first use: a grpc.aio channel belongs to the loop it is made in.

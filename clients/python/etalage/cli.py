@@ -1,4 +1,4 @@
-"""The command `etalage`: generate, stream, slate, explain, enhance, verify, cancel, batches."""
+"""The command `etalage`: generate, stream, slate, explain, enhance, verify, batches, erase, …"""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from etalage.cli_options import (
     read_options,
     read_repairs,
 )
+from etalage.cli_privacy import add_privacy
 from etalage.client import Client
 from etalage.enhancement import Repair
 from etalage.errors import (
@@ -76,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_verify(verbs)
     _add_cancel(verbs)
     add_batches(verbs)
+    add_privacy(verbs)
     return parser
 
 

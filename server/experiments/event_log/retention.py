@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, Row, Table, delete, func, select
+from sqlalchemy import Engine, Row, Table, delete, select
 
 from server.database import is_sqlite, writing
 from server.experiments.event_log.checkpoints import move
@@ -19,9 +19,8 @@ from server.experiments.event_log.tables import event_ids, exposures, outcomes, 
 
 PIECE = 500
 """Rows of a transaction."""
-SPAN = 20_000
-"""Rows that are looked at for one: there is no index by shopper, see `tables`."""
-
+UNITS = 5_000
+"""Shoppers of a query."""
 T = TypeVar("T")
 Turn = AbstractContextManager[object]
 Found = Sequence[Row[Any, Any, Any]]
@@ -57,7 +56,7 @@ def forget(engine: Engine, units: Collection[str], turn: Turn | None = None) -> 
         for table in (exposures, outcomes)
     )
     num_buckets = 0
-    for piece in _split(sorted(named)):
+    for piece in _split(sorted(named), UNITS):
         gone = delete(sticky_buckets).where(sticky_buckets.c.unit.in_(piece))
         with writing(engine, turn) as connection:
             num_buckets += connection.execute(gone).rowcount
@@ -69,16 +68,10 @@ def forget(engine: Engine, units: Collection[str], turn: Turn | None = None) -> 
 
 def _find(engine: Engine, table: Table, units: set[str]) -> Iterator[Found]:
     """Rows of these units, a piece at a time."""
-    bounds = select(func.min(table.c.key), func.max(table.c.key))
-    with engine.connect() as connection:
-        first, last = connection.execute(bounds).one()
-    if first is None or not units:
-        return
-    for start in range(first, last + 1, SPAN):
-        here = table.c.key.between(start, start + SPAN - 1)
-        query = select(table.c.key, table.c.event_id, table.c.unit).where(here)
+    for piece in _split(sorted(units), UNITS):
+        query = select(table.c.key, table.c.event_id, table.c.unit).where(table.c.unit.in_(piece))
         with engine.connect() as connection:
-            rows = [row for row in connection.execute(query) if row.unit in units]
+            rows = connection.execute(query).all()
         yield from _split(rows)
 
 
@@ -91,5 +84,6 @@ def _delete(engine: Engine, table: Table, rows: Found, turn: Turn | None) -> int
         return connection.execute(delete(table).where(table.c.key.in_(keys))).rowcount
 
 
-def _split(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[start : start + PIECE] for start in range(0, len(items), PIECE))
+def _split(items: Sequence[T], num: int = 0) -> Iterator[Sequence[T]]:
+    num = num or PIECE
+    return (items[start : start + num] for start in range(0, len(items), num))

@@ -68,6 +68,11 @@ class StickyBuckets:
             if unit in self._waiting or len(self._waiting) < MAX_WAITING:
                 self._waiting.setdefault(unit, {}).setdefault(slot, bucket)
 
+    def drop(self, unit: str) -> None:
+        """What waits of this unit is not written any more."""
+        with self._changing:
+            self._waiting.pop(unit, None)
+
     def _run(self) -> None:
         while not self._closed.wait(_PAUSE_S):
             self._write()
@@ -100,10 +105,11 @@ class StickyBuckets:
     def _forget(self, written: Mapping[str, Mapping[str, Bucket]]) -> None:
         with self._changing:
             for unit, slots in written.items():
+                left = self._waiting.get(unit, {})
                 for slot in slots:
-                    del self._waiting[unit][slot]
-                if not self._waiting[unit]:
-                    del self._waiting[unit]
+                    left.pop(slot, None)
+                if not left:
+                    self._waiting.pop(unit, None)
 
     def _tell(self, error: Exception) -> None:
         if not self._is_failing:

@@ -1,9 +1,10 @@
 """The tables of events, in SQLite and PostgreSQL. A change here needs a revision in `migrations`.
 
-Only promises have an index: that an event_id, and an exposure_id, is there once. Rows are found by
-`key`, which grows in the order of arrival. So what comes in goes to the end of the tables and,
-where ids begin with the time as those of UUID 7 do, of the indexes; of random ids each takes a page
-that nothing else is written to.
+Only promises have an index: that an event_id, and an exposure_id, is there once, and that a shopper
+is forgotten when they ask for it. Other rows are found by `key`, which grows in the order of
+arrival. So what comes in goes to the end of the tables and, where ids begin with the time as those
+of UUID 7 do, of the indexes of ids; of random ids each takes a page that nothing else is written
+to, as each shopper does.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Column,
     Double,
     Identity,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -75,6 +77,7 @@ exposures = Table(
     _has("image_key", Text()),
     _has("latency_s", Double()),
     _has("context", JSON()),
+    Index("etalage_exposures_by_unit", "unit"),
     sqlite_autoincrement=True,  # keys are never used again: exports go on behind the last one
 )
 
@@ -98,6 +101,7 @@ outcomes = Table(
     _has("propensity", Double()),
     _has("is_override", Boolean()),
     _has("is_anonymous", Boolean()),
+    Index("etalage_outcomes_by_unit", "unit"),
     sqlite_autoincrement=True,
 )
 

@@ -74,9 +74,9 @@ async def test_it_goes_in_the_background_while_others_write(engine, clock, monke
     assert len(read_ids(engine)) == 200
 
 
-@pytest.mark.parametrize("span", [retention.SPAN, 3])
-def test_all_that_a_shopper_did_is_forgotten_and_nothing_of_others(engine, monkeypatch, span):
-    monkeypatch.setattr(retention, "SPAN", span)
+@pytest.mark.parametrize("piece", [PIECE, 3])
+def test_all_that_a_shopper_did_is_forgotten_and_nothing_of_others(engine, monkeypatch, piece):
+    monkeypatch.setattr(retention, "PIECE", piece)
     for number, unit in enumerate(["anna", "bert", "", "carl", "anna"] * 5):
         seen = exposure(f"x{number}", unit=unit)
         write(engine, [render(f"r{number}", seen), click(f"c{number}", seen)])
