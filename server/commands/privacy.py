@@ -27,6 +27,7 @@ from server.batches.tables import open_database
 from server.commands.creatives import open_cache
 from server.commands.experiments import Experimenting, name_database, name_export, name_keys
 from server.commands.feature_store import store_config
+from server.commands.serve import Memory
 from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
 from server.experiments.event_log.opening import open_events
@@ -43,14 +44,6 @@ MAX_ID = 256
 ELSEWHERE = "the offline store is its owner's: the tombstone keeps its rows out, delete them there"
 
 Counts = Mapping[str, int]
-
-
-class Memory(Protocol):
-    """Images that a server keeps; see server.pipeline.Pipeline."""
-
-    def name_makers(self, name: Callable[[str], str]) -> None: ...
-
-    async def forget(self, maker: str, *, is_shared: bool = True) -> Counts: ...
 
 
 class Answers(Protocol):
@@ -287,31 +280,38 @@ def find_fault(user_id: str) -> str:
 
 async def _erase_all(archive: Archive, user_ids: Sequence[str], is_permanent: bool) -> list[Proof]:
     register = await asyncio.to_thread(lambda: archive.register)
-    workers = ThreadPoolExecutor(1, "images")
-    cache = open_cache(archive.configuration.image_cache, workers)
+    async with open_places(archive) as places:
+        eraser = Eraser(register, places, archive.names)
+        try:
+            if user_ids:
+                return [
+                    await eraser.erase(user_id, is_permanent=is_permanent, is_patient=True)
+                    for user_id in dict.fromkeys(user_ids)
+                ]
+            left = await asyncio.to_thread(register.list_unfinished, time.time())
+            return [await eraser.go_on(case) for case in left]
+        finally:
+            await eraser.close()
+            await asyncio.to_thread(archive.close)
 
-    async def erase_images(case: Case) -> Counts:
-        return {"image_cache": await cache.forget(case.name)}
 
-    places = [
-        Place("image_cache", erase_images),
-        Place("events", _beside(archive.erase_events)),
-        *archive.list_places(),
-    ]
-    eraser = Eraser(register, places, archive.names)
-    try:
-        if user_ids:
-            return [
-                await eraser.erase(user_id, is_permanent=is_permanent, is_patient=True)
-                for user_id in dict.fromkeys(user_ids)
+@asynccontextmanager
+async def open_places(archive: Archive) -> AsyncIterator[list[Place]]:
+    """All that servers share: what they have in memory goes when they hear of it."""
+    with ThreadPoolExecutor(1, "images") as workers:
+        cache = open_cache(archive.configuration.image_cache, workers)
+
+        async def erase_images(case: Case) -> Counts:
+            return {"image_cache": await cache.forget(case.name)}
+
+        try:
+            yield [
+                Place("image_cache", erase_images),
+                Place("events", _beside(archive.erase_events)),
+                *archive.list_places(),
             ]
-        left = await asyncio.to_thread(register.list_unfinished, time.time())
-        return [await eraser.go_on(case) for case in left]
-    finally:
-        await eraser.close()
-        await cache.close()
-        workers.shutdown()
-        await asyncio.to_thread(archive.close)
+        finally:
+            await cache.close()
 
 
 def _beside(erase: Callable[[Case], Counts]) -> Callable[[Case], Awaitable[Counts]]:

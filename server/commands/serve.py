@@ -7,10 +7,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import uvloop
 
@@ -19,7 +20,6 @@ from server.access.access import Access
 from server.access.exposure import check_exposure
 from server.commands.batches import open_batches
 from server.commands.experiments import open_experiments, read_programme
-from server.commands.privacy import Memory, open_privacy
 from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
 from server.core import QUALITY, ModelCard
@@ -44,6 +44,14 @@ from server.sampling.revival import EngineLost
 _HEALTH_POLL_S = 0.5
 
 log = logs.logger(__name__)
+
+
+class Memory(Protocol):
+    """Images that a server keeps; see server.pipeline.Pipeline."""
+
+    def name_makers(self, name: Callable[[str], str]) -> None: ...
+
+    async def forget(self, maker: str, *, is_shared: bool = True) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,8 @@ async def run_server(
                 built.join(experimenting.trials)
             desk = None
             if experimenting is not None and (memory := built.memory) is not None:
+                from server.commands.privacy import open_privacy  # and Feast, which takes long
+
                 erasing = open_privacy(configuration, door, memory, experimenting)
                 desk = await stack.enter_async_context(erasing)
             stopping.is_building = False

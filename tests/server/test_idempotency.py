@@ -138,3 +138,16 @@ async def test_the_answers_of_one_id_are_kept_apart_by_number_under_one_content(
     assert await kept.answer("a", b"x", bakery.bake, number=0) == (b"bread 1", True)
     with pytest.raises(InvalidRequest):
         kept.check("a", b"y")
+
+
+async def test_answers_of_one_owner_and_those_that_are_theirs_by_anothers_request_are_forgotten():
+    kept = repeats()
+
+    async def make(text):
+        return text
+
+    for name, text, owner in (("1", "a", "anna"), ("2", "of anna", "bert"), ("3", "c", "bert")):
+        await kept.answer(name, b"", lambda text=text: make(text), owner=owner)
+    assert kept.forget("anna", lambda text: text.endswith("anna")) == 2
+    assert [kept.knows(name) for name in "123"] == [False, False, True]
+    assert kept.forget("", lambda text: False) == 0

@@ -154,3 +154,15 @@ def test_its_counts_are_those_of_what_it_holds_through_thousands_of_changes():
     held = [each for rivals in kept._by_key.values() for each in rivals]
     assert (kept.num_entries, kept.num_bytes) == (len(held), sum(e.num_bytes for e in held))
     assert all(1 <= len(rivals) <= 4 for rivals in kept._by_key.values())
+
+
+def test_what_was_made_of_one_shoppers_embedding_is_forgotten_alone():
+    kept = memory()
+    kept.keep("lamp", EAST, creative("hers", maker="anna"))
+    kept.keep("lamp", NORTH, creative("his", maker="bert"))
+    kept.keep("chair", EAST, creative("hers too", maker="anna"))
+    kept.keep("chair", None, creative("nobody's"))
+    assert kept.forget("anna") == 2 and kept.forget("anna") == kept.forget("") == 0
+    assert name_of(kept.find("lamp", EAST)) == "his"
+    assert name_of(kept.find("chair", EAST)) == "nobody's"
+    assert kept.num_entries == 2

@@ -116,3 +116,10 @@ async def test_a_store_that_does_not_answer_is_done_without(monkeypatch):
     shelf.put("b", "one__0", B)
     await memory.recall("b")
     assert memory.get("b") == {"one__0": B} and memory.get("a") == {"one__0": A}
+
+
+async def test_who_is_forgotten_has_no_bucket_in_memory_any_more():
+    memory = StickyMemory()
+    memory.put("unit", "slot", Bucket("arm", 0.5))
+    assert memory.forget("unit") == 1 and memory.forget("unit") == 0
+    assert memory.get("unit") == {}

@@ -452,3 +452,27 @@ async def test_an_answer_of_an_old_result_can_not_be_changed_by_its_reader(cache
     mine = replace(await cache.answer(NAME, USE, kiln.make), request_id="mine")
     assert mine.request_id == "mine"
     assert (await cache.answer(NAME, USE, kiln.make)).request_id == ""
+
+
+async def test_what_was_made_of_one_shoppers_embedding_is_forgotten_on_the_shelf_as_well(
+    workers, open_shelf
+):
+    names = ["a" * 40, "b" * 40, "c" * 40]
+    makers = ["1" * 32, "1" * 32, "2" * 32]
+
+    def ask(cache, number):
+        async def make(deadline_s, listener):
+            return result(f"image {number}".encode(), maker=makers[number])
+
+        return cache.answer(names[number], USE, make)
+
+    cache = ImageCache(10_000, 60.0, workers, open_shelf())
+    for number in range(3):
+        await ask(cache, number)
+    assert await cache.forget(makers[0], is_shared=False) == 2  # as another server's memory
+    assert (await ask(cache, 0)).source is Source.CACHE, "the shelf has it"
+    assert await cache.forget(makers[0]) == 2
+    assert await cache.forget(makers[0]) == 0
+    sources = [(await ask(cache, number)).source for number in range(3)]
+    assert sources == [Source.GENERATED, Source.GENERATED, Source.CACHE]
+    await cache.close()
