@@ -373,6 +373,13 @@ class BatchesSlice(Slice):
         le=3650 * DAY_S,
     )
 
+    @field_validator("folder")
+    @classmethod
+    def _check_folder(cls, folder: str) -> str:
+        if "@" in folder.partition("://")[2].partition("/")[0]:
+            raise ValueError("who asks for a batch is told its folder, so it can't have a password")
+        return folder
+
 
 class ExperimentsSlice(Slice):
     """Which arms are tried on whom, and where what came of it is kept."""

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.error import URLError
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from server import logs
 from server.access.watched import ReloadObserver
@@ -50,6 +51,7 @@ class KeySet:
         self._source, self._authorities = source, authorities
         self._observer, self._clock = observer, clock
         self._content: bytes | None = None
+        self._fault = ""
         self._read_s = -STALE_S
         self._reading: asyncio.Task[None] | None = None
 
@@ -88,8 +90,12 @@ class KeySet:
         try:
             self._take(await asyncio.to_thread(self._fetch))
         except JwksUnusable as error:
-            self._observer.reloaded("jwks", "failed")
-            log.error("keys not read again, the old ones stay", error=str(error))
+            if str(error) != self._fault:  # once, however often it is looked at
+                self._observer.reloaded("jwks", "failed")
+                log.error("keys not read again, the old ones stay", error=str(error))
+            self._fault = str(error)
+        else:
+            self._fault = ""
         finally:
             self._read_s = self._clock()
             self._reading = None
@@ -136,17 +142,23 @@ def read_keys(source: str, content: bytes) -> Keys:
     """Those that signatures can be checked with; others are passed over. Raises JwksUnusable."""
     try:
         told = json.loads(content)["keys"]
-        keys = [jwt.PyJWK(each) for each in told if _is_for_signatures(each)]
-    except (ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
+        keys = [key for each in told if (key := _read_key(each)) is not None]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise JwksUnusable(f"{source}: is no JSON Web Key Set of public keys") from error
-    usable = {key.key_id or "": key for key in keys if key.algorithm_name in ALGORITHMS}
-    if not usable:
+    if not keys:
         raise JwksUnusable(f"{source}: has no public key for signatures")
-    return usable
+    return {key.key_id or "": key for key in keys}
 
 
-def _is_for_signatures(told: Mapping[str, Any]) -> bool:
-    return told.get("kty") in ("RSA", "EC", "OKP") and told.get("use", "sig") == "sig"
+def _read_key(told: Mapping[str, Any]) -> jwt.PyJWK | None:
+    """None where it is of a kind that nothing here knows, or not for signatures."""
+    if told.get("kty") not in ("RSA", "EC", "OKP") or told.get("use", "sig") != "sig":
+        return None
+    try:
+        key = jwt.PyJWK(dict(told))
+    except (jwt.PyJWTError, UnsupportedAlgorithm):
+        return None
+    return key if key.algorithm_name in ALGORITHMS else None
 
 
 def _pick(keys: Keys, name: str | None) -> jwt.PyJWK | None:

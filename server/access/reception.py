@@ -37,7 +37,6 @@ class _Known:
 
     directory: Directory
     tokens: Tokens
-    key_sets: dict[tuple[str, Path | None], KeySet]
 
 
 class Reception:
@@ -52,8 +51,7 @@ class Reception:
 
     async def refresh(self) -> None:
         await self._watched.refresh()
-        key_sets = self._watched.value.key_sets.values()
-        await asyncio.gather(*(key_set.refresh() for key_set in key_sets))
+        await asyncio.gather(*(key_set.refresh() for key_set in self._key_sets.values()))
 
     async def admit(
         self, method: str, metadata: Metadata, certificate_names: Collection[str]
@@ -127,7 +125,7 @@ class Reception:
         issuers = {
             name: (each, key_sets[_source(each)]) for name, each in directory.issuers.items()
         }
-        return _Known(directory, Tokens(issuers), key_sets)
+        return _Known(directory, Tokens(issuers))
 
     def _open_keys(self, issuer: Issuer) -> KeySet:
         known = self._key_sets.get(_source(issuer))

@@ -15,11 +15,14 @@ from typing import Any, NamedTuple, Protocol
 import jwt
 from cachetools import LRUCache
 
+from server import logs
 from server.access.jwks import Keys, KeySet
 from server.errors import Unauthenticated
 
 LEEWAY_S = 10
 """By which clocks may differ."""
+
+log = logs.logger(__name__)
 
 _NUM_KNOWN = 4096
 _REQUIRED = ["exp", "iss", "aud"]
@@ -98,6 +101,7 @@ class Tokens:
         except jwt.ExpiredSignatureError as error:
             raise Unauthenticated("EXPIRED") from error
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
+            log.info("token not believed", cause=type(error).__name__)
             raise Unauthenticated("INVALID_CREDENTIALS") from error
         value = claims.get(issuer.claim)
         if not isinstance(value, str):

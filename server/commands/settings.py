@@ -138,7 +138,7 @@ def _explain(error: ErrorDetails) -> str:
         return f"{key} = {told}: unknown key; allowed are {_siblings(key)}"
     why = error["msg"].removeprefix("Value error, ")
     if field := _FIELDS.get(key):
-        told = WITHHELD if is_secret(field) else _show(error["input"])
+        told = WITHHELD if is_secret(field) else _conceal("", _show(error["input"]))
         why = "" if is_secret(field) else f" ({why})"
         return f"{key} = {told}: allowed is {allowed(field)}{why}"
     if error["type"] == "value_error":
@@ -157,7 +157,7 @@ def _conceal(key: str, text: str) -> str:
 def _refuse_passwords(flags: Mapping[str, str]) -> None:
     """Who lists the processes of a machine reads what they were told."""
     for key, value in flags.items():
-        if is_secret(_FIELDS[key]) and (_PASSWORD.search(value) or _SECRET_FIELD.search(value)):
+        if _PASSWORD.search(value) or (is_secret(_FIELDS[key]) and _SECRET_FIELD.search(value)):
             raise ConfigurationError(
                 f"{key}: has a password, which everybody on this machine could read in a flag; "
                 f"set {_variable(key)}, or {_variable(key)}_FILE to a file that holds it"

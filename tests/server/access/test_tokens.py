@@ -121,8 +121,12 @@ def sign_with_secret(token, secret):
 async def test_only_algorithms_that_are_allowed_are_believed(tmp_path):
     key = rsa.generate_private_key(65537, 2048)
     told = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "r", "alg": "RS512"}
-    secret = {"kty": "oct", "kid": "s", "k": "c2VjcmV0"}
-    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [told, secret]}))
+    others = [
+        {"kty": "oct", "kid": "s", "k": "c2VjcmV0"},
+        {"kty": "EC", "kid": "c", "crv": "P-1000"},
+        told | {"kid": "e", "use": "enc"},
+    ]
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [told, *others]}))
     key_set = KeySet(str(tmp_path / "jwks.json"), None, Metrics())
     key_set.load()
     assert set(key_set.keys) == {"r"}
@@ -151,11 +155,19 @@ async def test_a_token_that_is_remembered_expires(key_set, login):
     assert not tokens._is_good(next(iter(tokens._known.values())))
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"keys": []}', b'{"keys": [{"kty": "RSA"}]}'])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"[" * 100_000, b'{"keys": [1]}', b'{"keys": []}', b'{"keys": [{"kty": "RSA"}]}'],
+)
 async def test_a_broken_set_of_keys_changes_nothing(key_set, login, file, content):
     replace(file, content)
     await key_set.refresh()
+    await key_set.refresh()
     assert await open_tokens(key_set).read(login.token()) == BACKEND
+    told = key_set._observer.registry.get_sample_value(
+        "etalage_access_reloads_total", {"what": "jwks", "result": "failed"}
+    )
+    assert told == 1  # not at every look
     with pytest.raises(JwksUnusable, match="jwks.json"):
         KeySet(str(file), None, Metrics()).load()
 

@@ -1,11 +1,11 @@
 """Passwords come from files and the environment, and are told to nobody."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
 
+from server.__main__ import main
 from server.access.keys import hash_key
 from server.commands.settings import ConfigurationError, load_configuration
 from server.configuration import (
@@ -17,6 +17,7 @@ from server.configuration import (
     is_secret,
     settings,
 )
+from server.experiments.event_log.opening import DatabaseUnusable, open_events
 
 PASSWORD = "hunter-2-hunter"
 URL = f"postgresql+psycopg://etalage:{PASSWORD}@db/events"
@@ -27,16 +28,6 @@ def bare_environment(monkeypatch):
     for name in list(os.environ):
         if name.upper().startswith("ETALAGE"):
             monkeypatch.delenv(name)
-
-
-def run(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "server", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        timeout=120,
-    )
 
 
 def test_what_may_hold_a_password_is_marked():
@@ -87,6 +78,7 @@ def test_a_file_that_the_environment_names_holds_a_secret(tmp_path, monkeypatch)
         {"experiments.database": URL},
         {"image_cache.redis_url": f"redis://:{PASSWORD}@cache"},
         {"features.online_store": f'{{"connection_string": "r:1,password={PASSWORD}"}}'},
+        {"batches.folder": f"sftp://etalage:{PASSWORD}@files/batches"},
         {"features.offline_store": f'{{"password": "{PASSWORD}"}}'},
     ],
 )
@@ -95,6 +87,13 @@ def test_a_password_in_a_flag_is_refused_and_not_repeated(flags):
         load_configuration(flags)
     assert PASSWORD not in str(caught.value)
     assert f"{next(iter(flags))}: has a password" in str(caught.value)
+
+
+def test_a_database_that_does_not_answer_is_told_without_its_password():
+    url = f"postgresql+psycopg://etalage:{PASSWORD}@127.0.0.1:1/events?connect_timeout=2"
+    with pytest.raises((SQLAlchemyError, DatabaseUnusable)) as caught:
+        open_events(url)
+    assert "127.0.0.1" in str(caught.value) and PASSWORD not in str(caught.value)
 
 
 def test_a_flag_without_a_password_is_taken():
@@ -108,6 +107,7 @@ def test_a_flag_without_a_password_is_taken():
         (f"image_cache: {{redis_url: ['redis://:{PASSWORD}@cache']}}", "image_cache.redis_url"),
         (f"features: {{online_store: [{PASSWORD}]}}", "features.online_store"),
         (f"features: {{redis_password: {PASSWORD}}}", "features.redis_password"),
+        (f"batches: {{folder: 'sftp://a:{PASSWORD}@files'}}", "batches.folder"),
         (f"server: {{url: 'redis://a:{PASSWORD}@cache'}}", "server.url"),
         (f"batches: 'postgresql://a:{PASSWORD}@db'", "batches"),
     ],
@@ -121,21 +121,24 @@ def test_a_message_about_a_wrong_value_has_no_password(tmp_path, text, key):
     assert "[withheld]" in str(caught.value) and PASSWORD not in str(caught.value)
 
 
-def test_neither_help_nor_a_refusal_repeats_what_the_environment_says():
-    environment = {"ETALAGE_EXPERIMENTS__DATABASE": URL, "ETALAGE_SERVER__PASSWORD": PASSWORD}
-    helped = run("serve", "--help", **environment)
-    refused = run("serve", **environment)
-    assert "--experiments.database" in helped.stdout
-    assert refused.returncode == 2 and "ETALAGE_SERVER__PASSWORD = [withheld]" in refused.stderr
-    for told in (helped.stdout, helped.stderr, refused.stdout, refused.stderr):
-        assert PASSWORD not in told
+def test_neither_help_nor_a_refusal_repeats_what_the_environment_says(monkeypatch, capsys):
+    monkeypatch.setenv("ETALAGE_EXPERIMENTS__DATABASE", URL)
+    monkeypatch.setenv("ETALAGE_SERVER__PASSWORD", PASSWORD)
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    helped = capsys.readouterr()
+    assert "--experiments.database" in helped.out
+    assert main(["serve"]) == 2
+    refused = capsys.readouterr()
+    assert "ETALAGE_SERVER__PASSWORD = [withheld]" in refused.err
+    assert PASSWORD not in "".join((*helped, *refused))
 
 
-def test_a_key_is_made_and_shown_once():
-    made = run("keys", "new", "shop")
-    key = made.stdout.strip()
-    assert made.returncode == 0
-    assert made.stderr.endswith(f'keys: ["{hash_key(key)}"]\n') and key not in made.stderr
-    wrong = run("keys", "new", "My Shop")
-    assert wrong.returncode == 2 and "'My Shop' is no name of a tenant" in wrong.stderr
-    assert wrong.stdout == ""
+def test_a_key_is_made_and_shown_once(capsys):
+    assert main(["keys", "new", "shop"]) == 0
+    made = capsys.readouterr()
+    key = made.out.strip()
+    assert made.err.endswith(f'keys: ["{hash_key(key)}"]\n') and key not in made.err
+    assert main(["keys", "new", "My Shop"]) == 2
+    wrong = capsys.readouterr()
+    assert "'My Shop' is no name of a tenant" in wrong.err and not wrong.out

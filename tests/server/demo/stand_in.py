@@ -119,7 +119,7 @@ def main() -> int:
     service = Service(requests, fails=arguments.behaviour == "fails")
     images_pb2_grpc.add_ImageServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
-    ports = {"grpc": port, "admin": 0, "metrics": http.server_port}
+    ports = {"grpc": port, "admin": 0, "health": 0, "metrics": http.server_port}
     server.start()
     arguments.port_file.write_text(json.dumps(ports))
     readiness.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
