@@ -123,8 +123,7 @@ def adapt(configuration: Configuration, engine: Literal["local", "ray"]) -> Conf
     """What a run makes of settings that nobody gave.
 
     Nobody waits for these images, so that features may take their time, and forwards are full
-    anyway, so that all may be of one size: the bytes are then the same whatever shares them, and
-    images are signed only where that was asked for, since no two signatures are the same. Actors
+    anyway, so that all may be of one size: the bytes are then the same whatever shares them. Actors
     may find themselves in another folder, and several on one machine: each takes the cores it is
     given.
     """
@@ -142,12 +141,7 @@ def adapt(configuration: Configuration, engine: Literal["local", "ray"]) -> Conf
             "home": features.home.absolute(),
         }
     )
-    provenance = configuration.provenance
-    is_signed = provenance.sign and "sign" in provenance.model_fields_set
-    provenance = provenance.model_copy(update={"sign": is_signed})
-    return configuration.model_copy(
-        update={"engine": settings, "features": patient, "provenance": provenance}
-    )
+    return configuration.model_copy(update={"engine": settings, "features": patient})
 
 
 def _spread(settings: EngineSlice) -> EngineSlice:

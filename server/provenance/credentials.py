@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -42,11 +42,12 @@ class CredentialsUnusable(ValueError):
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """`chain` is PEM, the signer's own certificate first; `sign` gives signatures as COSE has them,
-    r and s side by side for elliptic curves."""
+    r and s side by side for elliptic curves, all of `signature_bytes`."""
 
     chain: bytes
     algorithm: str
     sign: Sign = field(repr=False)
+    signature_bytes: int
     is_development: bool = False
 
 
@@ -61,8 +62,8 @@ def load_credentials(certificate: Path, key: Path | None, signer: str = "") -> C
     else:
         sign, whose = load_signer(signer), f"provenance.signer: {signer}"
     sign = as_cose(sign, algorithm)
-    check_pair(own, algorithm, sign, f"{whose}: does not belong to {certificate}")
-    return Credentials(_write(chain), algorithm, sign)
+    num_bytes = check_pair(own, algorithm, sign, f"{whose}: does not belong to {certificate}")
+    return Credentials(_write(chain), algorithm, sign, num_bytes)
 
 
 def load_development(folder: Path) -> Credentials:
@@ -74,7 +75,7 @@ def load_development(folder: Path) -> Credentials:
     except OSError as error:
         raise CredentialsUnusable(f"{folder}: can't be made: {error.strerror}") from error
     made = load_credentials(folder / CERTIFICATE, folder / KEY)
-    return Credentials(made.chain, made.algorithm, made.sign, is_development=True)
+    return replace(made, is_development=True)
 
 
 def read_chain(path: Path, setting: str) -> Sequence[x509.Certificate]:
@@ -119,8 +120,8 @@ def open_key(path: Path) -> Sign:
         raise CredentialsUnusable(f"provenance.key: {path}: {text}") from error
     match key:
         case ec.EllipticCurvePrivateKey():
-            is_short = key.curve.name == "secp256r1"
-            scheme = ec.ECDSA(hashes.SHA256() if is_short else hashes.SHA384())
+            digest = hashes.SHA256() if key.curve.name == "secp256r1" else hashes.SHA384()
+            scheme = ec.ECDSA(digest, deterministic_signing=True)
             return lambda data: key.sign(data, scheme)
         case ed25519.Ed25519PrivateKey():
             return key.sign
@@ -161,8 +162,8 @@ def as_cose(sign: Sign, algorithm: str) -> Sign:
     return sign_raw
 
 
-def check_pair(key: CertificatePublicKeyTypes, algorithm: str, sign: Sign, fault: str) -> None:
-    """Raises CredentialsUnusable."""
+def check_pair(key: CertificatePublicKeyTypes, algorithm: str, sign: Sign, fault: str) -> int:
+    """The length of a signature in bytes. Raises CredentialsUnusable."""
     try:
         signature = sign(_CHALLENGE)
         match key:
@@ -179,6 +180,7 @@ def check_pair(key: CertificatePublicKeyTypes, algorithm: str, sign: Sign, fault
         raise CredentialsUnusable(fault) from error
     except Exception as error:  # it may be the operator's own code
         raise CredentialsUnusable(f"{fault}: {type(error).__name__}: {error}") from error
+    return len(signature)
 
 
 def make_development(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import c2pa
 import numpy as np
@@ -132,6 +133,28 @@ def test_a_signer_is_believed_who_leads_to_an_authority_that_is_trusted(tmp_path
     ):
         believed = knowing.verify(signed).signer
         assert believed is not None and believed.trust is Trust.TRUSTED
+
+
+@FORMATS
+def test_the_same_image_gets_the_same_bytes_from_any_signer_with_that_key(
+    format, credentials, signer
+):
+    image = draw(format)
+    first, again, other = (
+        each.sign(image.data, image.mime_type, MADE)
+        for each in (signer, signer, FileSigner(credentials))
+    )
+    assert first == again == other
+
+
+def test_another_image_or_another_making_has_a_manifest_of_another_name(signer):
+    names = set()
+    for side, steps in ((96, 20), (64, 20), (96, 4)):
+        image = draw(ImageFormat.PNG, side)
+        signed = signer.sign(image.data, image.mime_type, replace(MADE, steps=steps))
+        with c2pa.Reader(image.mime_type, io.BytesIO(signed)) as reader:
+            names.add(json.loads(reader.json())["active_manifest"])
+    assert len(names) == 3
 
 
 def test_many_threads_sign_at_once(signer, verifier):
