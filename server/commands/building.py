@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ from server.studio import Studio
 
 NUM_WORKERS = 4  # threads for pixels: decoding packshots, composing, encoding
 NUM_REPAIRERS = 2  # threads for EnhanceImage, so that creatives never wait for a large picture
+MARK_S = 0.03  # for a watermark, kept back from deadlines
 MAX_DTYPE_ERROR = 0.05  # of a prediction, relative to float32's
 
 log = logs.logger(__name__)
@@ -119,6 +121,8 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
         seal=sealer.kind,
         read_timeout_s=configuration.features.timeout_s,
     )
+    if sealer.watermark is not None:
+        defaults = replace(defaults, finish_s=defaults.finish_s + MARK_S)
     with (
         ThreadPoolExecutor(NUM_WORKERS, "pixels", take_cores, (1,)) as workers,
         ThreadPoolExecutor(NUM_REPAIRERS, "repairs", take_cores, (1,)) as repairers,
