@@ -22,10 +22,14 @@ from server.access.scopes import Rule, need_of
 from server.doors.admission import Gate
 from server.doors.messages import source_of
 from server.doors.status import code_of, is_expected, message_of, reason_of, trailers_of
+from server.errors import DeadlineExceeded
 from server.metrics import Metrics
 
 _REQUEST_ID = "x-request-id"
 _MAX_REQUEST_ID = 128
+
+UNREAD_S = 120.0
+"""So long a message waits for a client that does not read, though its own deadline be further."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Any  # grpc.RpcMethodHandler; its stubs know nothing of aio
@@ -113,7 +117,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 async with aclosing(answer(asked, context)) as messages:
                     async for message in messages:
                         call.note(message)
-                        await context.write(message)
+                        await _write(context, message)
 
         return guarded
 
@@ -174,6 +178,17 @@ async def _admit(reception: Reception, method: str, context: Context) -> Call | 
     call = await reception.admit(method, context.invocation_metadata() or (), names)
     enter_call(call)
     return call
+
+
+async def _write(context: Context, message: Any) -> None:
+    """Waits for a reader, but not for ever: their place is for others."""
+    try:
+        async with asyncio.timeout(UNREAD_S) as wait:
+            await context.write(message)
+    except TimeoutError:
+        if not wait.expired():
+            raise
+        raise DeadlineExceeded("the client has not read for too long") from None
 
 
 async def _abort(context: Context, error: Exception, request_id: str) -> None:
