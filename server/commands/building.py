@@ -34,6 +34,7 @@ from features.reader import FeatureReader
 from features.store import StoreMissing
 from features.vector import FingerprintMismatch
 from server import logs
+from server.access.calls import current_tenant
 from server.breaker import Breaker
 from server.commands.creatives import describe_safety, open_cache, open_safety, read_rules
 from server.commands.enhancement import check_restorer, open_enhancer, open_matting
@@ -107,7 +108,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
             await asyncio.to_thread(engine.start, requests)
         except (ValueError, torch.OutOfMemoryError) as error:  # strict mode, or too large a bucket
             raise StartFailed(f"engine: {error}") from error
-    router = Router(engines)
+    router = Router(engines, find_tenant=current_tenant)
     gc.collect()
     gc.freeze()  # what is built in lives as long as the process: no collection walks it again
     models = adopt_models(configuration, placed, engines, devices, metrics)
