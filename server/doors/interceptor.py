@@ -62,10 +62,10 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         service: str,
         gate: Gate,
         metrics: Metrics,
+        reception: Reception | None,
         free: Collection[str] = (),
-        reception: Reception | None = None,
     ) -> None:
-        """Without a `reception` nobody is asked who they are."""
+        """Without a `reception` nobody is asked who they are: to leave it out must be said."""
         self._prefix = f"{service}/"
         self._gate = gate
         self._metrics = metrics

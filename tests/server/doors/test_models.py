@@ -278,6 +278,7 @@ async def test_reflection_lists_the_service_and_gives_its_file(office):
     (listed,) = [each async for each in reflection.ServerReflectionInfo(iter([request]))]
     assert {service.name for service in listed.list_services_response.service} == {
         "etalage.v1.ModelService",
+        "grpc.channelz.v1.Channelz",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
