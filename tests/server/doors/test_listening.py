@@ -70,6 +70,7 @@ async def test_reflection_lists_the_services_and_gives_their_file(counter):
         "etalage.v1.ExperimentService",
         "etalage.v1.ImageService",
         "etalage.v1.PrivacyService",
+        "etalage.v1.ProvenanceService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
