@@ -58,19 +58,20 @@ def erase_online(store: Store, user_id: str) -> ErasedRows:
 def wipe_remnants(store: Store, user_id: str, traces: Sequence[bytes] = ()) -> int:
     """Whether SQLite's file had to be written anew, 1 or 0, as bytes were left in unused places.
 
-    That takes seconds for each gigabyte, in which others can read and not write. Raises
-    RemnantsLeft where they are there still, sqlite3.Error.
+    That takes seconds for each gigabyte, in which others can read and not write. What looks the
+    same afterwards is somebody else's. Raises RemnantsLeft where readers kept the old pages, or a
+    row came back; sqlite3.Error.
     """
     if type(store.online).__name__ != "SqliteOnlineStore":
         return 0
     path = _find_file(store)
-    sought = {_serialize(store, to_key(USER_PROFILE.key, user_id)), *traces}
-    if not holds_any(path, sought):
+    key = _serialize(store, to_key(USER_PROFILE.key, user_id))
+    if not holds_any(path, {key, *traces}):
         return 0
     with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
         connection.execute("VACUUM")
-        empty_log(connection)
-    if holds_any(path, sought):
+        is_empty = empty_log(connection)
+    if not is_empty or holds_any(path, {key}):
         raise RemnantsLeft(path.name)
     return 1
 

@@ -161,9 +161,12 @@ class Archive:
         }
 
     def close(self) -> None:
-        for name in ("events", "batches"):
-            if name in self.__dict__:
-                getattr(self, name).dispose()
+        opened = self.__dict__
+        for engine in (opened.get("events"), opened.get("batches")):
+            if engine is not None:
+                engine.dispose()
+        if (register := opened.get("register")) is not None:
+            register.close()
 
 
 @asynccontextmanager

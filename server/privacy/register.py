@@ -69,6 +69,9 @@ class Register:
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
         self._engine, self._clock = engine, clock
 
+    def close(self) -> None:
+        self._engine.dispose()
+
     def begin(self, user_id: str, name: str, unit: str, is_permanent: bool) -> Case:
         """The tombstone stands when this returns. One that is under way is gone on with."""
         now_s = self._clock()

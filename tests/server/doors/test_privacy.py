@@ -93,8 +93,11 @@ def fill(home: Path, **options: Any) -> None:
     """Anna and somebody whose id begins as hers, offline and online."""
     store = make_store(home, **options)
     now = datetime.now(UTC)
-    for view, values in ((USER_PROFILE, profile()), (USER_RECENT, recent())):
-        rows = [{"user_id": n, "event_timestamp": now, **values} for n in (ANNA, f"{ANNA}.uk")]
+    for view, make in ((USER_PROFILE, profile), (USER_RECENT, recent)):
+        rows = [
+            {"user_id": user_id, "event_timestamp": now, **make(seed)}
+            for seed, user_id in enumerate((ANNA, f"{ANNA}.uk"), 11)
+        ]
         write_part(store.config.offline_folder(view), "nightly", table(view, rows))
         materialize(store, view, WIDTH)
 
