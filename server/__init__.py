@@ -19,7 +19,8 @@ sampling         the engine: admission, scheduler, batched steps, shared walks, 
 nearest          earlier creatives, for deadlines that can't be met otherwise
 news             progress and previews on the way
 finishing        pictures composed, their texts set, and files made of them, by imaging
-telling          what is told of images: where they come from, and how they came about
+provenance       what images say of where they come from: manifests, a watermark; read again
+telling          what is told of images beside them, and how they came about
 enhancement      what is wrong with a packshot, and how it looks repaired
 explanation      which inputs moved an image
 commands         the verbs, and building all of this from one configuration

@@ -8,6 +8,7 @@ compose       the product's own pixels over the surroundings that were made for 
 fidelity      how true the picture is to the product, with its growth
 verification  whether it may be shown
 captions      what is written, and layout where: zones, dressing, colours
+labelling     what says in a free corner that a machine made the picture
 painting      a layout on a picture, its text set by `text`
 encode        PNG, WebP or JPEG
 """
