@@ -41,6 +41,11 @@ OVERLOAD = 10.0
 MEBIBYTE = 1024 * 1024
 MAX_GROWTH_MB = 32.0
 HEALTH_PAUSE_S = 0.1
+FULL_SOON = (
+    f"--image_cache.memory_bytes={8 * MEBIBYTE}",
+    f"--server.repeat_bytes={8 * MEBIBYTE}",
+)
+"""What is kept on purpose has all of its room before memory is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ def running_shop(*flags: str, online_store: Mapping[str, Any] | None = None) -> 
         store = online_store or {"type": "sqlite", "path": str(config.folder / "online.db")}
         command = [sys.executable, "-m", "server", "serve", "--features.online_store"]
         command += [json.dumps(store), "--server.port=0", "--server.admin_port=0"]
-        command += ["--server.metrics_port=0", "--drain.lame_duck_s=0", *flags]
+        command += ["--server.metrics_port=0", "--drain.lame_duck_s=0", *FULL_SOON, *flags]
         lines = (part / "products.jsonl").read_text("utf-8").splitlines()
         products = tuple(str(json.loads(line)["product_id"]) for line in lines)
         shoppers = tuple(f"shopper-{number:05d}" for number in range(WORLD.num_shoppers))

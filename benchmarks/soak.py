@@ -1,10 +1,10 @@
 """A server under steady load for a long time: nothing of it may grow.
 
-`python -m benchmarks.soak [--minutes M]`. Calls come at 0.8 of what the server can do; of a hundred
-ten are cancelled, five are wrong, five leave a stream, and five ask for a model that is exchanged
-each minute, tiny and untrained. The
-server's own metrics are looked at every second. What counts is by how much the last quarter of the
-time is above the second one, at the median: 1 is the exit status where anything grew.
+`python -m benchmarks.soak [--minutes M]`. Calls that are seen through come at 0.8 of what the
+server can do. Of a hundred calls ten are cancelled, five are wrong, five leave
+a stream, and five ask for a model that is exchanged each minute, tiny and untrained. The server's
+own metrics are looked at every second. What counts is by how much the last quarter of the time is
+above the second one, at the median: 1 is the exit status where anything grew.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from tempfile import TemporaryDirectory
 import grpc
 from tqdm import tqdm
 
+from benchmarks.load import KINDS
 from benchmarks.measurement import ROOT, Options, Report
 from benchmarks.reliability_overload import (
+    MAX_SHOPPER_SCALE,
     Shop,
     ask_by,
     find_capacity,
@@ -38,6 +40,9 @@ from etalage.v1.models_pb2_grpc import ModelServiceStub
 from tests.way.test_models import furnish, write
 
 LOAD = 0.8
+SEEN_THROUGH = 0.8
+"""Of all calls."""
+
 LOOK_S = 1.0
 SWAP_S = 60.0
 TIMEOUT_S = 60.0
@@ -83,7 +88,7 @@ async def soak(shop: Shop, minutes: float, model: Path) -> Soak:
     async with AsyncClient(shop.ports.server, timeout_s=TIMEOUT_S) as client:
         send = ask_by(client)
         crowd = await find_crowd(shop, send, 1)
-        rate = LOAD * await find_capacity(send, crowd, 16, 10.0)
+        rate = LOAD / SEEN_THROUGH * await find_capacity(send, crowd, 16, 10.0)
         ends_s = time.perf_counter() + 60 * minutes
         helpers = [
             asyncio.create_task(_look_on(shop, seen)),
@@ -111,22 +116,28 @@ async def soak(shop: Shop, minutes: float, model: Path) -> Soak:
 async def _call(client: AsyncClient, shop: Shop, seen: Soak, seed: int) -> None:
     """One of those that there are in a day."""
     draw = random.Random(seed)
-    kind = draw.randrange(100)
-    product, steps = draw.choice(shop.products), draw.choice((4, 8, 20))
-    shopper = draw.choice(shop.shoppers)
+    what, kind = draw.randrange(100), draw.choice(KINDS)
+    product, shopper = draw.choice(shop.products), draw.choice(shop.shoppers)
     try:
-        if kind < 10:
+        if what < 10:
             ask = client.generate(product, user=shopper, steps=50, seed=seed)
             await asyncio.wait_for(ask, draw.uniform(0.01, 0.5))
-        elif kind < 15:
+        elif what < 15:
             await client.generate(product, user=shopper, steps=1000)
-        elif kind < 20:
-            async for _ in client.stream(product, user=shopper, steps=steps, preview_side=64):
+        elif what < 20:
+            async for _ in client.stream(product, user=shopper, preview_side=64):
                 break
-        elif kind < 25:
+        elif what < 25:
             await client.generate(product, user=shopper, model="studio", seed=seed)
         else:
-            await client.generate(product, user=shopper, steps=steps, seed=seed)
+            await client.generate(
+                product,
+                user=shopper,
+                steps=kind.num_steps,
+                product_scale=kind.product_scale,
+                strength=kind.shopper_scale / MAX_SHOPPER_SCALE,
+                seed=seed,
+            )
         seen.endings["done"] += 1
     except (TimeoutError, Cancelled):
         seen.endings["cancelled"] += 1
