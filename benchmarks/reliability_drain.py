@@ -213,7 +213,11 @@ def find_ports(count: int) -> list[int]:
             probe.close()
 
 
-async def measure(report: Report, is_quick: bool) -> None:
+def measure(report: Report, is_quick: bool) -> None:
+    asyncio.run(_measure(report, is_quick))
+
+
+async def _measure(report: Report, is_quick: bool) -> None:
     num_rounds, num_restarts = (0, 1) if is_quick else (50, 5)
     with TemporaryDirectory(prefix="etalage-") as name:
         folder = Path(name)

@@ -165,7 +165,11 @@ async def watching_health(client: AsyncClient) -> AsyncIterator[list[float]]:
             await task
 
 
-async def measure(report: Report, is_quick: bool) -> None:
+def measure(report: Report, is_quick: bool) -> None:
+    asyncio.run(_measure(report, is_quick))
+
+
+async def _measure(report: Report, is_quick: bool) -> None:
     ramp_s, window_s = (0.5, 2.0) if is_quick else (6.0, 30.0)
     with running_shop() as shop:
         async with AsyncClient(shop.ports.server, retries=Retries(max_attempts=1)) as client:
