@@ -20,6 +20,7 @@ from server.errors import Violation
 MAX_REQUESTS = 10_000
 MAX_FOLDER = 256
 
+_LENGTH_DELIMITED = 2  # a wire type of protobuf
 _FOLDER = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", re.ASCII)
 
 
@@ -94,4 +95,5 @@ def _list_parts(data: bytes) -> list[bytes]:
     """The bytes of each request: a parsed message can't tell any more what they set twice."""
     number = pb.GenerateBatchRequest.REQUESTS_FIELD_NUMBER
     fields: Any = UnknownFieldSet(Empty.FromString(data))
-    return [field.data for field in fields if field.field_number == number]
+    ours = number, _LENGTH_DELIMITED  # of another type it is no request, and parsing left it out
+    return [field.data for field in fields if (field.field_number, field.wire_type) == ours]

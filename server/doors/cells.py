@@ -157,7 +157,10 @@ def read_day(cell: object) -> Timestamp:
         except ValueError:
             raise ValueError(f"{_show(cell)} is no day such as '2026-12-24'") from None
     if isinstance(cell, datetime):
-        cell = (cell.astimezone(UTC) if cell.tzinfo else cell).date()
+        try:
+            cell = (cell.astimezone(UTC) if cell.tzinfo else cell).date()
+        except OverflowError:
+            raise ValueError(f"{_show(cell)} is no day of UTC") from None
     if not isinstance(cell, date):
         raise ValueError(f"{_show(cell)} is no day")
     moment = Timestamp()

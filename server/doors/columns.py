@@ -97,6 +97,8 @@ def read_row(cells: Mapping[str, Any]) -> ReadRow:
                 raise ValueError(f"is no column of a request{_suggest(name)}")
         except ValueError as error:
             violations.append(Violation(told, str(error)))
+        except RecursionError:
+            violations.append(Violation(told, "is nested too deeply"))
     if {"product_id", "inline_product"} <= forms:
         text = "has both forms; exactly one of product_id and an inline product is required"
         violations.append(Violation("product", text))

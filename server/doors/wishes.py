@@ -9,6 +9,8 @@ import math
 import re
 from collections.abc import Collection, Iterator
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from etalage.v1 import images_pb2 as pb
 from etalage.v1 import layouts_pb2, scenes_pb2
 from server.doors.fields import Violations, check_enum, check_number, check_text
@@ -35,6 +37,7 @@ def check_wishes(
     if (market := request.localization.market) and not _MARKET.fullmatch(market):
         text = f"{market[:20]!r} is no country of two letters or area of three digits"
         yield Violation(f"{at}localization.market", text)
+    yield from check_moment(request.localization.time, f"{at}localization.time")
     yield from check_caption(request.caption, f"{at}caption.")
     yield from check_enum(request, "placement", at)
     if request.placement and request.output.HasField("aspect_ratio"):
@@ -49,6 +52,14 @@ def check_wishes(
         yield Violation(f"{at}brand_kit", text)
     yield from check_number(request, "max_tries", 1, 5, at)
     yield from check_enum(request, "cache_policy", at)
+
+
+def check_moment(time: Timestamp, field: str) -> Violations:
+    """Parsing lets any number of seconds through, and nanoseconds below zero."""
+    try:
+        time.ToDatetime()
+    except ValueError:
+        yield Violation(field, "is no moment of the years 1 to 9999")
 
 
 def check_scene(request: pb.GenerateImageRequest, at: str) -> Violations:
