@@ -47,6 +47,8 @@ class Shopper:
     age_band: str = ""
     gender: str = ""
     interests: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    """Interests that may be sensitive, put aside by whoever looks for them."""
     ages_s: Mapping[str, float] = field(default_factory=dict)
 
     def embed(self, product: Vector) -> Vector | None:

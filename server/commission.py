@@ -23,6 +23,7 @@ from server.personalization import Taste
 from server.products import PreparedProduct
 from server.rows import Defaults, choose_seeds, choose_style, point
 from server.rulebook import Agreement
+from server.sensitivity import LEFT_OUT
 
 UNTOLD = "the product could not be told from its background: the whole picture is taken for it"
 
@@ -102,6 +103,13 @@ class Commission:
         if packshot is not None and packshot.source is MaskSource.WHOLE_PICTURE:
             told.append(UNTOLD)
         return tuple(told)
+
+    @property
+    def warnings_for_asker(self) -> tuple[str, ...]:
+        """Of the shopper: whoever else gets the same images is not told."""
+        shopper, model = self.taste.shopper, self.model
+        is_read = model.max_interests > 0 or len(model.styles) > 0
+        return (LEFT_OUT,) if shopper is not None and shopper.withheld and is_read else ()
 
     def due(self, deadline_s: float | None) -> Commission:
         request = replace(self.request, deadline_s=deadline_s)

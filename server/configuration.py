@@ -269,6 +269,11 @@ class CreativesSlice(Slice):
     denied_words: Path | None = setting(
         None, "YAML file of words that no text may have; unset: the one that comes along"
     )
+    sensitive_words: Path | None = setting(
+        None,
+        "YAML file of words that tell too much of a shopper: interests with one stay out of "
+        "prompts and styles; unset: the one that comes along",
+    )
     safety: str = setting(
         "", "what looks at finished pictures, as package.module:callable; empty: nothing"
     )
@@ -392,6 +397,9 @@ class ExperimentsSlice(Slice):
         None,
         "file of secret keys, in hexadecimal, a line each: the first signs exposure tokens, the "
         "last makes pseudonyms; unset: keys/experiments under home, made at the first start",
+    )
+    sensitive_targeting: bool = setting(
+        False, "whether experiments may target interests that creatives.sensitive_words holds"
     )
     database: str = secret(
         "",

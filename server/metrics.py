@@ -137,6 +137,12 @@ class Metrics:
         self._personalization = counter(
             "personalization_total", "Why shoppers took part or did not.", "reason"
         )
+        self._denied = counter(
+            "denied_texts_total", "Texts refused for words that are denied.", "category"
+        )
+        self._withheld = counter(
+            "sensitive_inputs_total", "Interests of shoppers left out as sensitive.", "category"
+        )
         self._model = Info("etalage_model", "The model that samples.", registry=self.registry)
         self._revisions = gauge(
             "model_revisions", "Revisions of models that are held.", "model", "state"
@@ -298,6 +304,12 @@ class Metrics:
 
     def personalization(self, reason: str) -> None:
         self._personalization(reason).inc()
+
+    def denied(self, category: str) -> None:
+        self._denied(category).inc()
+
+    def withheld(self, category: str) -> None:
+        self._withheld(category).inc()
 
     def model(self, name: str, digest: str) -> None:
         self._model.info({"name": name, "digest": digest})

@@ -150,6 +150,7 @@ class Pipeline:
         result = replace(
             result,
             personalization=commission.taste.account,
+            warnings=(*result.warnings, *commission.warnings_for_asker),
             timings_s=watch.timings_s,
             request_id=request.request_id,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from server.brand_kits import BrandKit, KitForbids, apply_kit
 from server.core import ImageRequest, InlineProduct
@@ -38,6 +39,11 @@ class Text:
     is_of_product: bool = False
 
 
+class WordsObserver(Protocol):
+    def denied(self, category: str) -> None:
+        """A text was refused for words of that category."""
+
+
 @dataclass(frozen=True)
 class Rulebook:
     """The files that a shop can edit, read once."""
@@ -50,6 +56,7 @@ class Rulebook:
     labels: Labels | None = None
     is_label_due: bool = False
     """Whether every creative says what made it, asked or not."""
+    observer: WordsObserver | None = None
 
     def agree(self, request: ImageRequest) -> Agreement:
         """Raises InvalidRequest naming what can't be agreed to."""
@@ -106,6 +113,9 @@ class Rulebook:
             if categories:
                 told = f"{whose}has words that are denied: {', '.join(sorted(categories))}"
                 violations.append(Violation(each.field, told))
+            if self.observer is not None:
+                for category in categories:
+                    self.observer.denied(category)
         if violations:
             raise InvalidRequest(*violations, reason="PROMPT_DENIED")
 

@@ -63,9 +63,8 @@ class Category(BaseModel):
     said_as: tuple[str, ...] = Field(("{}",), min_length=1)
     spares_products: bool = False
 
-    def list_phrases(self) -> Iterator[str]:
-        for said in self.said_as:
-            yield from (said.replace("{}", word) for word in self.words)
+    def list_phrases(self, word: str) -> Iterator[str]:
+        yield from (said.replace("{}", word) for said in self.said_as)
 
 
 class DeniedWords:
@@ -75,11 +74,17 @@ class DeniedWords:
         """Raises ValueError for an entry that has no word."""
         self._sparing = {name for name, each in categories.items() if each.spares_products}
         entries = [
-            Denied(phrase, name)
+            (word, [Denied(phrase, name) for phrase in category.list_phrases(word)])
             for name, category in categories.items()
-            for phrase in category.list_phrases()
+            for word in category.words
         ]
-        self._needles = [[(as_needle(e.word, letters), e) for e in entries] for letters in LETTERS]
+        self._needles = [
+            [
+                (find_core(word, letters), [(as_needle(e.word, letters), e) for e in phrases])
+                for word, phrases in entries
+            ]
+            for letters in LETTERS
+        ]
         self._recall = lru_cache(NUM_REMEMBERED)(self._look)
 
     @classmethod
@@ -106,7 +111,9 @@ class DeniedWords:
         found: dict[Denied, None] = {}
         for letters, needles in zip(LETTERS, self._needles, strict=True):
             folded = f" {' '.join(split_words(text, letters))} "
-            found |= {entry: None for needle, entry in needles if needle in folded}
+            for core, phrases in needles:
+                if core in folded:  # few texts have any, and a word may have many phrases
+                    found |= {entry: None for needle, entry in phrases if needle in folded}
         return tuple(found)
 
     def find_categories(self, text: str, *, is_of_product: bool = False) -> tuple[str, ...]:
@@ -114,6 +121,11 @@ class DeniedWords:
         caller may be told."""
         found = dict.fromkeys(entry.category for entry in self.find(text))
         return tuple(each for each in found if not (is_of_product and each in self._sparing))
+
+
+def find_core(word: str, letters: Mapping[str, str]) -> str:
+    """What every phrase with that word has in it; letters that stand alone might be joined."""
+    return max((each for each in split_words(word, letters) if len(each) > 1), key=len, default="")
 
 
 def as_needle(entry: str, letters: Mapping[str, str]) -> str:

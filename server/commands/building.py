@@ -36,7 +36,13 @@ from features.vector import FingerprintMismatch
 from server import logs
 from server.access.calls import current_tenant
 from server.breaker import Breaker
-from server.commands.creatives import describe_safety, open_cache, open_safety, read_rules
+from server.commands.creatives import (
+    describe_safety,
+    open_cache,
+    open_safety,
+    read_rules,
+    read_sensitive,
+)
 from server.commands.enhancement import check_restorer, open_enhancer, open_matting
 from server.commands.feature_store import store_config
 from server.commands.provenance import open_sealer, open_verifier
@@ -68,6 +74,7 @@ from server.sampling.cores import take_cores
 from server.sampling.engine import Engine, EngineLimits
 from server.sampling.revival import Reviver
 from server.sampling.router import Router
+from server.sensitivity import DiscreetReader
 from server.studio import Studio
 
 NUM_WORKERS = 4  # threads for pixels: decoding packshots, composing, encoding
@@ -81,8 +88,9 @@ log = logs.logger(__name__)
 @asynccontextmanager
 async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator[Built]:
     """Yields once the model is loaded, features are there and every bucket is warm."""
-    rules = read_rules(configuration.creatives, configuration.provenance)
+    rules = read_rules(configuration.creatives, configuration.provenance, metrics)
     safety, sealer = open_safety(configuration.creatives), open_sealer(configuration, metrics)
+    sensitive = read_sensitive(configuration.creatives)
     check_restorer(configuration.enhancement)
     devices = [choose_device(name) for name in name_devices(configuration.engine)]
     take_cores(1)
@@ -131,7 +139,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
         studio = Studio(router, workers, defaults, metrics, safety)
         cache = open_cache(configuration.image_cache, workers, metrics, metrics)
         pipeline = Pipeline(
-            reader,
+            DiscreetReader(reader, sensitive, metrics),
             models,
             encoders,
             rules,

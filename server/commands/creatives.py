@@ -15,11 +15,16 @@ from server.image_cache.folder import Folder
 from server.image_cache.shelf import CacheObserver, Shelf
 from server.localization.labels import Labels, LabelsInvalid
 from server.localization.markets import FILES, Markets, MarketsInvalid
-from server.rulebook import Rulebook
+from server.rulebook import Rulebook, WordsObserver
 from server.safety import DeniedWords, SafetyCheck, SafetyUnusable, load_check
+from server.sensitivity import SensitiveWords
 
 
-def read_rules(settings: CreativesSlice, provenance: ProvenanceSlice | None = None) -> Rulebook:
+def read_rules(
+    settings: CreativesSlice,
+    provenance: ProvenanceSlice | None = None,
+    observer: WordsObserver | None = None,
+) -> Rulebook:
     """Raises StartFailed."""
     provenance = provenance or ProvenanceSlice()
     fonts = settings.font_folders
@@ -32,7 +37,7 @@ def read_rules(settings: CreativesSlice, provenance: ProvenanceSlice | None = No
         denied, labels = DeniedWords.read(settings.denied_words), Labels.read(provenance.labels)
     except (MarketsInvalid, BrandKitInvalid, SafetyUnusable, LabelsInvalid) as error:
         raise StartFailed(str(error)) from error
-    return Rulebook(markets, denied, kits, house, labels, provenance.label)
+    return Rulebook(markets, denied, kits, house, labels, provenance.label, observer)
 
 
 def check_markets(folder: Path | None) -> None:
@@ -44,6 +49,14 @@ def check_markets(folder: Path | None) -> None:
         raise StartFailed(f"creatives.markets: {folder}: no such folder")
     if not any((folder / name).is_file() for name in FILES):
         raise StartFailed(f"creatives.markets: {folder}: has neither {' nor '.join(FILES)}")
+
+
+def read_sensitive(settings: CreativesSlice) -> SensitiveWords:
+    """Raises StartFailed."""
+    try:
+        return SensitiveWords.read(settings.sensitive_words)
+    except SafetyUnusable as error:
+        raise StartFailed(f"creatives.sensitive_words: {error}") from error
 
 
 def open_safety(settings: CreativesSlice) -> SafetyCheck | None:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from diffusion.declarations import DeclarationInvalid
 from server import logs
 from server.bulk.store import StoreFailed
+from server.commands.creatives import read_sensitive
 from server.commands.start_failed import StartFailed
 from server.configuration import Configuration, ExperimentsSlice
 from server.core import ImageRequest
@@ -58,6 +59,16 @@ def read_programme(settings: ExperimentsSlice) -> Programme:
     """Raises StartFailed with file and line."""
     try:
         return load_programme(settings.programme)
+    except DeclarationInvalid as error:
+        raise StartFailed(str(error)) from error
+
+
+def check_targeting(programme: Programme, configuration: Configuration) -> None:
+    """Raises StartFailed with file and line where shoppers are targeted by what is sensitive."""
+    if configuration.experiments.sensitive_targeting:
+        return
+    try:
+        programme.check_targeting(read_sensitive(configuration.creatives).find)
     except DeclarationInvalid as error:
         raise StartFailed(str(error)) from error
 

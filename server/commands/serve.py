@@ -19,7 +19,7 @@ from server import logs
 from server.access.access import Access
 from server.access.exposure import check_exposure
 from server.commands.batches import open_batches
-from server.commands.experiments import open_experiments, read_programme
+from server.commands.experiments import check_targeting, open_experiments, read_programme
 from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
 from server.core import QUALITY, ModelCard
@@ -102,6 +102,7 @@ async def run_server(
     """From open ports to closed ones. Raises OSError where a port can't be had, and StartFailed."""
     stopping = Stopping()
     programme = read_programme(configuration.experiments)
+    check_targeting(programme, configuration)
     doors = images, batches, enhancement, experiments, provenance, privacy, models
     metrics = Metrics([method for door in doors for method in door.METHODS])
     access = open_access(configuration, metrics)

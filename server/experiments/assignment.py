@@ -214,7 +214,8 @@ def fits_shopper(targeting: Targeting, shopper: Shopper) -> bool:
     is_known = shopper.status is not Status.MISSING
     if targeting.is_known is not None and targeting.is_known != is_known:
         return False
-    return not targeting.interests or not set(targeting.interests).isdisjoint(shopper.interests)
+    interests = shopper.interests + shopper.withheld  # which a programme has only where it may
+    return not targeting.interests or not set(targeting.interests).isdisjoint(interests)
 
 
 def _may_be_targeted(shopper: Shopper | None) -> bool:

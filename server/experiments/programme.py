@@ -20,7 +20,7 @@ the same. Times are UTC unless they say otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +53,19 @@ class Programme:
                     reason = f"{model!r} is none of this server's models: {', '.join(names)}"
                     sheet, loc = self._places[experiment.key]
                     raise sheet.refuse((*loc, "arms", number, "model"), reason)
+
+    def check_targeting(self, find: Callable[[str], Collection[str]]) -> None:
+        """`find` tells in which ways an interest is sensitive. Raises ProgrammeInvalid where an
+        experiment is for shoppers of such a one."""
+        for experiment in self.experiments:
+            for number, interest in enumerate(experiment.targeting.interests):
+                if ways := find(interest):
+                    reason = (
+                        f"{interest!r} may be sensitive ({', '.join(ways)}); "
+                        "experiments.sensitive_targeting allows it"
+                    )
+                    sheet, loc = self._places[experiment.key]
+                    raise sheet.refuse((*loc, "targeting", "interests", number), reason)
 
     def check_override(self, experiment: str, arm: str, at: str = "") -> Iterator[Violation]:
         """What is wrong with a request that forces an arm of an experiment; `at` is where the

@@ -182,3 +182,15 @@ def test_a_banned_palette_is_refused_and_its_kit_named(kit_rules):
 )
 def test_what_nothing_is_known_of_is_named(rules, fields, field):
     assert [each for each, _ in find_refusals(rules, ask(**fields))[1]] == [field]
+
+
+def test_what_is_denied_is_counted_by_category():
+    counted: list[str] = []
+
+    class Tally:
+        def denied(self, category):
+            counted.append(category)
+
+    rules = read_rules(CreativesSlice(), Tally())
+    find_refusals(rules, ask(scene=SceneWish(brief="a nazi"), caption=Caption(badge="cocaine")))
+    assert counted == ["hate", "drugs"]
