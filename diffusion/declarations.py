@@ -8,6 +8,8 @@ from typing import Any, Self
 import yaml
 from pydantic import ValidationError
 
+from diffusion import bounded_yaml
+
 MOST_TOLD = 400
 """Letters of what is wrong with a field and what was given."""
 
@@ -30,7 +32,7 @@ class DeclarationInvalid(ValueError):
     def read(cls, path: Path) -> dict[str, Any]:
         """What a file holds, not yet validated. Raises the class that it is called on."""
         try:
-            told = yaml.safe_load(path.read_text("utf-8"))
+            told = bounded_yaml.parse(path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise cls(path, "", f"can't be read: {error}") from error
         if not isinstance(told, dict):

@@ -14,8 +14,16 @@ from PIL import Image, ImageChops, ImageCms, ImageOps
 
 MAX_PIXELS = 20_000_000
 FORMATS = ("PNG", "WEBP", "JPEG", "TIFF", "BMP")
+MAX_SCANS = 100
+"""Of a JPEG: some ten draw a progressive one, and each goes over the whole picture."""
+
+PROGRAMS = {"EPS"}
+"""Of what Pillow reads: Ghostscript would run them."""
+
 SAME_CODES = 2
 """A profile that moves no code by more than this is sRGB, whatever it is called."""
+
+TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of TIFF
 
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _UNTOLD = {"F": "floating point numbers", "I": "numbers of 32 bit", "LAB": "Lab colours"}
@@ -31,11 +39,12 @@ def open_picture(
     """One still picture as RGB, or as RGBA where its file speaks of transparency.
 
     Grey, palettes, CMYK, 16 bit and colour profiles become 8 bit sRGB; codes that are sRGB already
-    stay as they are. `formats` None takes all that Pillow reads. Raises PictureUnusable.
+    stay as they are. `formats` None takes all that Pillow reads by itself. Raises PictureUnusable.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        with Image.open(io.BytesIO(data), formats=formats or list_formats()) as image:
             check_header(image, max_pixels)
+            check_work(image, data, max_pixels)
             image.load()
             return convert(turn(image))
     except PictureUnusable:
@@ -44,6 +53,12 @@ def open_picture(
         raise PictureUnusable(tell_too_large("far larger", max_pixels)) from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
         raise PictureUnusable(f"does not decode as {tell_formats(formats)}") from error
+
+
+@functools.cache
+def list_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in Image.ID if name not in PROGRAMS)
 
 
 def open_mask(data: bytes, size: tuple[int, int]) -> Image.Image:
@@ -69,6 +84,17 @@ def check_header(image: Image.Image, max_pixels: int = MAX_PIXELS) -> None:
     if getattr(image, "is_animated", False) and image.format != "MPO":
         pages = "has several pages" if image.format == "TIFF" else "is an animated image"
         raise PictureUnusable(f"{pages}; a still one is needed")
+
+
+def check_work(image: Image.Image, data: bytes, max_pixels: int) -> None:
+    """Small pictures in files that take memory or hours. Raises PictureUnusable."""
+    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > MAX_SCANS:
+        raise PictureUnusable(f"is drawn in more than {MAX_SCANS} scans")
+    if image.format == "TIFF":
+        told = image.tag_v2  # type: ignore[attr-defined]
+        width, height = told.get(TILE_WIDTH, 0), told.get(TILE_LENGTH, 0)
+        if width * height > max_pixels:
+            raise PictureUnusable(f"is stored in tiles of {width} × {height} pixels")
 
 
 def turn(image: Image.Image) -> Image.Image:

@@ -17,6 +17,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from diffusion import bounded_yaml
 from diffusion.declarations import find_fault
 
 SHIPPED = Path(__file__).with_name("denied_words.yaml")
@@ -92,7 +93,7 @@ class DeniedWords:
         """Those of a file, or those that come along. Raises SafetyUnusable."""
         path = path or SHIPPED
         try:
-            told = yaml.safe_load(path.read_text("utf-8"))
+            told = bounded_yaml.parse(path.read_text("utf-8"))
             return cls(TypeAdapter(dict[str, Category]).validate_python(told))
         except ValidationError as error:
             field, reason = find_fault(error)

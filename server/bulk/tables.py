@@ -17,6 +17,12 @@ _BATCH = 1024
 _SUFFIXES = (".parquet", ".jsonl", ".csv")
 _PACKED = (".gz", ".bz2", ".xz", ".zst")
 
+MAX_LINE_BYTES = 64 * 1024 * 1024
+"""Of a row in JSONL or CSV: a packed file of a few kilobytes may hold one that fills the memory."""
+
+MAX_PAGE_BYTES = 2 * 1024**3
+"""Of a row group of parquet, unpacked, for the same reason."""
+
 NumberedRow = tuple[int, Mapping[str, Any] | str]
 """Its place from 1 (in JSONL its line), and its cells or what is wrong with all of it."""
 
@@ -53,6 +59,10 @@ def _read_parquet(file: Any) -> Iterator[NumberedRow]:
         names = table.schema_arrow.names
         if twice := {name for name in names if names.count(name) > 1}:
             raise TableUnreadable(f"has a column twice: {', '.join(sorted(twice))}")
+        for index in range(table.num_row_groups):
+            if table.metadata.row_group(index).total_byte_size > MAX_PAGE_BYTES:
+                text = f"has a row group of more than {MAX_PAGE_BYTES:,} bytes; write smaller ones"
+                raise TableUnreadable(text)
         for batch in table.iter_batches(batch_size=_BATCH):
             for row in batch.to_pylist(maps_as_pydicts="strict"):
                 number += 1
@@ -60,7 +70,7 @@ def _read_parquet(file: Any) -> Iterator[NumberedRow]:
 
 
 def _read_jsonl(file: Any) -> Iterator[NumberedRow]:
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(_read_lines(file), 1):
         if not line.strip():
             continue
         try:
@@ -85,9 +95,17 @@ def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _read_lines(file: Any) -> Iterator[Any]:
+    """Bytes or texts. Raises TableUnreadable rather than hold one that never ends."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        if len(line) > MAX_LINE_BYTES:
+            raise TableUnreadable(f"has a line of more than {MAX_LINE_BYTES:,} bytes")
+        yield line
+
+
 def _read_csv(file: Any) -> Iterator[NumberedRow]:
     with io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
-        rows = csv.reader(lines, strict=True)
+        rows = csv.reader(_read_lines(lines), strict=True)
         header = next(rows, [])
         if len(set(header)) < len(header):
             raise TableUnreadable("has a column twice")

@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource, SettingsError
 
+from diffusion import bounded_yaml
 from server.configuration import Configuration, is_secret, settings
 
 PREFIX = "ETALAGE_"
@@ -173,8 +174,8 @@ def _siblings(key: str) -> str:
 
 def _read_file(path: Path) -> dict[str, Any]:
     readers: dict[str, Callable[[str], Any]] = {
-        ".yaml": yaml.safe_load,
-        ".yml": yaml.safe_load,
+        ".yaml": bounded_yaml.parse,
+        ".yml": bounded_yaml.parse,
         ".toml": tomllib.loads,
     }
     reader = readers.get(path.suffix.lower())

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from diffusion import bounded_yaml
 from diffusion.declarations import MOST_TOLD, DeclarationInvalid
 
 Loc = tuple[int | str, ...]
@@ -29,9 +30,11 @@ class Sheet:
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
-        loader = yaml.SafeLoader(text)
+        loader = yaml.SafeLoader(bounded_yaml.check_length(text))
         try:
             self._node = loader.get_single_node()
+            if self._node is not None:
+                bounded_yaml.check_growth(self._node)
             self._refuse_repeats(self._node)
             told = loader.construct_document(self._node) if self._node is not None else None
         finally:

@@ -191,6 +191,6 @@ def test_what_is_denied_is_counted_by_category():
         def denied(self, category):
             counted.append(category)
 
-    rules = read_rules(CreativesSlice(), Tally())
+    rules = read_rules(CreativesSlice(), observer=Tally())
     find_refusals(rules, ask(scene=SceneWish(brief="a nazi"), caption=Caption(badge="cocaine")))
     assert counted == ["hate", "drugs"]

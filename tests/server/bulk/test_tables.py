@@ -109,3 +109,29 @@ def test_a_column_that_parquet_has_twice_is_refused(tmp_path):
 def test_what_the_client_of_a_cloud_raises_is_told_in_a_line():
     with pytest.raises(TableUnreadable, match=f"^{CLOUD}/r.csv: AccessDenied: not yours$"):
         list(read_table(f"{CLOUD}/r.csv"))
+
+
+@pytest.mark.parametrize("name", ["r.jsonl.gz", "r.csv.gz"])
+def test_a_packed_line_that_never_ends_is_not_held(tmp_path, monkeypatch, name):
+    """Eight megabytes stand for as many gigabytes."""
+    monkeypatch.setattr("server.bulk.tables.MAX_LINE_BYTES", 1024 * 1024)
+    with gzip.open(tmp_path / name, "wb", 9) as file:
+        for _ in range(8):
+            file.write(b" " * 1024 * 1024)
+    assert (tmp_path / name).stat().st_size < 20_000
+    with pytest.raises(TableUnreadable, match="a line of more than 1,048,576 bytes"):
+        read(tmp_path / name)
+
+
+def test_a_row_group_that_unfolds_into_too_much_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr("server.bulk.tables.MAX_PAGE_BYTES", 1024 * 1024)
+    table = pa.table({"title": pa.array(["x" * 1000] * 4000)})
+    pq.write_table(table, tmp_path / "r.parquet", compression="zstd", use_dictionary=False)
+    assert (tmp_path / "r.parquet").stat().st_size < 20_000
+    with pytest.raises(TableUnreadable, match="a row group of more than 1,048,576 bytes"):
+        read(tmp_path / "r.parquet")
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_json_without_a_bottom_is_no_row(tmp_path, opening):
+    assert read(tmp_path / "r.jsonl", opening * 100_000) == [(1, "is no JSON")]
