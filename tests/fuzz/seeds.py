@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from google.protobuf.message import Message
 from PIL import Image
 
 from etalage.v1 import batches_pb2, enhancement_pb2, experiments_pb2, images_pb2, models_pb2
@@ -47,53 +48,52 @@ def list_pictures() -> Iterator[bytes]:
     yield from (draw(kind) for kind in ("GIF", "BMP", "ICO"))
 
 
-def list_requests() -> Iterator[bytes]:
+def list_messages() -> tuple[Message, ...]:
+    """A sound one for each of `harnesses.ASKING`, and an image of a product that comes along."""
     image = images_pb2.GenerateImageRequest(
         product_id="handbag",
         user_id="shopper-1",
-        request_id="r-1",
         locale="pt-BR",
         steps=4,
         seed=7,
-        brand_kit="studio",
         guidance=images_pb2.Guidance(strength=0.5, product_scale=1),
-        scene=scenes.Scene(brief="a quiet winter morning", avoided="snow", palette=2),
+        scene=scenes.Scene(brief="a quiet winter morning", avoided="snow"),
         localization=layouts.Localization(market="BR", occasion=True),
         caption=layouts.Caption(
             title=True, badge="new", price=layouts.Price(currency_code="EUR", units=12, nanos=5)
         ),
         experiment=images_pb2.ExperimentOverride(arm="generic"),
     )
+    image.scene.palette = scenes.PALETTE_MINT
     image.localization.time.FromJsonString("2026-12-24T00:00:00Z")
     product = images_pb2.InlineProduct(title="cup", packshot=draw("PNG"), attributes={"a": "b"})
     own = images_pb2.GenerateImageRequest(inline_product=product, mode=images_pb2.MODE_CREATE)
     box = layouts.Box(left=1, top=1, width=20, height=20)
-    own.layout.CopyFrom(
-        layouts.Layout(
-            width=64,
-            height=64,
-            safe_area=box,
-            elements=[
-                layouts.Layout.Element(
-                    kind=1, box=box, text="cup", style=layouts.TextStyle(size=12, colour="#1c1c1e")
-                )
-            ],
-        )
-    )
-    event = experiments_pb2.Event(event_id="e", kind=1, exposure_token="abc", value=2)
+    style = layouts.TextStyle(size=12, colour="#1c1c1e")
+    title = layouts.Layout.Element(kind=layouts.Layout.KIND_TITLE, box=box, text="cup", style=style)
+    own.layout.CopyFrom(layouts.Layout(width=64, height=64, safe_area=box, elements=[title]))
+    event = experiments_pb2.Event(event_id="e", exposure_token="abc", value=2)
+    event.kind = experiments_pb2.EVENT_KIND_CLICK
     event.time.seconds = 1_800_000_000
-    batch = batches_pb2.GenerateBatchRequest(request_id="b-1", requests=[image])
-    messages = (
+    template = images_pb2.GenerateImageRequest(user_id="shopper-1", steps=2)
+    repair = enhancement_pb2.EnhanceImageRequest(image=draw("PNG"), steps=2)
+    repair.repairs.append(enhancement_pb2.REPAIR_RESTORE)
+    return (
         *(image, images_pb2.StreamImageRequest(image=image, preview_side=64)),
         images_pb2.ExplainImageRequest(image=image, map_side=64),
-        images_pb2.GenerateSlateRequest(product_ids=["mug", "cup"], template={"steps": 2}),
+        images_pb2.GenerateSlateRequest(product_ids=["mug", "cup"], template=template),
         images_pb2.CancelImageRequest(request_id="r-1"),
-        batch,
+        batches_pb2.GenerateBatchRequest(requests=[image]),
         batches_pb2.ListBatchesRequest(page_size=7, page_token="YmF0Y2hlcyBiZWZvcmUgNw=="),
-        enhancement_pb2.EnhanceImageRequest(image=draw("PNG"), repairs=[1, 2], steps=2),
+        repair,
         experiments_pb2.RecordEventsRequest(events=[event]),
         models_pb2.LoadModelRequest(specification_path="studio.yaml"),
+        own,
     )
+
+
+def list_requests() -> Iterator[bytes]:
+    *messages, own = list_messages()
     for number, message in enumerate(messages):
         yield bytes([number]) + message.SerializeToString()
     yield bytes([0]) + own.SerializeToString()

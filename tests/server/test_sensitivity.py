@@ -89,9 +89,12 @@ async def test_no_prompt_has_it_and_the_answer_says_so_where_one_would(
     told, tally = [], Tally()
     model = copy.copy(models[QUALITY])
     model.max_interests = max_interests
-    model.plan = lambda product, who, wish, seed: (
-        told.append(who) or models[QUALITY].plan(product, who, wish, seed)
-    )
+
+    def plan(product, who, wish, seed):
+        told.append(who)
+        return models[QUALITY].plan(product, who, wish, seed)
+
+    model.plan = plan
     encoders = model.encoders
     with ThreadPoolExecutor(2) as workers:
         discreet = DiscreetReader(reader, WORDS, tally)

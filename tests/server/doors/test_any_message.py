@@ -29,8 +29,9 @@ from server.experiments.programme import Programme
 from server.experiments.pseudonyms import Keys
 from server.experiments.recording import Recorder
 from server.metrics import Metrics
+from tests.fuzz.seeds import list_messages
 from tests.server.batches.shop import working
-from tests.server.doors.any_message import messages
+from tests.server.doors.any_message import list_variants, messages
 from tests.server.doors.sketching import Sketcher
 from tests.server.doors.test_enhancement import Workbench
 from tests.server.experiments.shoppers import make_experiment
@@ -43,8 +44,9 @@ METHODS: dict[str, Any] = {
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
+SOUND = list_messages()
 FEW = settings(
-    max_examples=30,
+    max_examples=20,
     derandomize=True,
     database=None,
     deadline=None,
@@ -161,6 +163,15 @@ def test_any_message_is_answered_or_refused_by_name(counter, name):
         counter.send(method, message.SerializeToString())
 
     ask()
+
+
+@pytest.mark.parametrize("number", range(len(SOUND)), ids=[each.DESCRIPTOR.name for each in SOUND])
+def test_a_sound_message_is_answered_or_refused_with_any_field_at_any_edge(counter, number):
+    """Random messages are wrong in many ways; here nothing hides what one field does."""
+    sound = SOUND[number]
+    method = next(m for m in METHODS.values() if m.input_type is sound.DESCRIPTOR)
+    for message in list_variants(sound):
+        counter.send(method, message.SerializeToString())
 
 
 @pytest.mark.parametrize("name", METHODS)
