@@ -43,6 +43,7 @@ check: setup  ## format, lint, types, import directions, protos, stubs
 	.venv/bin/lint-imports
 	.venv/bin/buf lint
 	@$(MAKE) --no-print-directory check-stubs
+	$(PY) -m deploy.audit
 
 .PHONY: check-stubs
 check-stubs: setup
@@ -50,6 +51,20 @@ check-stubs: setup
 	  $(PY) -m grpc_tools.protoc -I protos --python_out=$$fresh --pyi_out=$$fresh --grpc_python_out=$$fresh $(PROTOS) && \
 	  for f in $$(cd $$fresh && find . -name '*.py*'); do \
 	    cmp -s $$fresh/$$f $(STUBS)/$$f || { echo "stale stub: $(STUBS)/$$f (run make stubs)"; exit 1; }; done
+
+FUZZ_S ?= 600
+
+.PHONY: fuzz hashes sbom
+fuzz: setup  ## look for bytes that do harm, FUZZ_S seconds for each kind; findings go to tests/fuzz/findings/
+	$(PIP) -e '.[fuzz]' --no-build-isolation
+	for name in requests pictures files; do $(PY) -m tests.fuzz $$name --seconds $(FUZZ_S) || exit 1; done
+
+hashes: setup  ## write the hashes of what constraints.txt pins to deploy/hashes.txt
+	$(PY) -m deploy.hashes
+
+sbom: setup  ## what is installed, as CycloneDX, in out/sbom.json
+	mkdir -p out
+	$(PY) -m cyclonedx_py environment .venv --pyproject pyproject.toml --output-reproducible --of JSON -o out/sbom.json
 
 stubs: setup  ## generate the Python stubs from protos/
 	$(PY) -m grpc_tools.protoc -I protos --python_out=$(STUBS) --pyi_out=$(STUBS) --grpc_python_out=$(STUBS) $(PROTOS)

@@ -109,9 +109,14 @@ class Encoders:
         projections = load_file(folder / PROJECTIONS)
         network = DualEncoder(
             ViTModel.from_pretrained(
-                folder / "image_encoder", add_pooling_layer=False, dtype=torch.float32
+                folder / "image_encoder",
+                add_pooling_layer=False,
+                dtype=torch.float32,
+                use_safetensors=True,
             ),
-            GPT2Model.from_pretrained(folder / "text_encoder", dtype=torch.float32),
+            GPT2Model.from_pretrained(
+                folder / "text_encoder", dtype=torch.float32, use_safetensors=True
+            ),
             cast(Any, PreTrainedTokenizerFast).from_pretrained(folder / "tokenizer"),
             width=len(projections["mean"]),
         )

@@ -131,6 +131,7 @@ def _load_network(name: str) -> nn.Module:
     network, told = kind.from_pretrained(
         name,
         dtype=torch.float32,
+        use_safetensors=True,
         output_loading_info=True,
         **({"add_pooling_layer": False} if can_drop else {}),
     )

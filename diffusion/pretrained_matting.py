@@ -60,7 +60,7 @@ class PretrainedMatting:
         try:
             processor = AutoImageProcessor.from_pretrained(name, backend="pil")
             network, told = AutoModelForSemanticSegmentation.from_pretrained(
-                name, dtype=torch.float32, output_loading_info=True
+                name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
             )
             if told["missing_keys"]:
                 raise ValueError(f"weights are missing: {sorted(told['missing_keys'])[:3]}")

@@ -42,7 +42,7 @@ def load(folder: str, device: str = "cpu") -> StableDiffusionCheck:
 
     root = Path(folder)
     checker = StableDiffusionSafetyChecker.from_pretrained(
-        root / "safety_checker", local_files_only=True
+        root / "safety_checker", use_safetensors=True, local_files_only=True
     )
     processor = CLIPImageProcessor.from_pretrained(
         root / "feature_extractor", local_files_only=True
