@@ -514,7 +514,7 @@ class ProvenanceSlice(Slice):
 class PrivacySlice(Slice):
     """How shoppers are erased, and stay so."""
 
-    database: str = setting(
+    database: str = secret(
         "",
         "SQLAlchemy URL of tombstones and erasures, such as postgresql+psycopg://host/name, the "
         "same for all who share a store; empty: sqlite under home",
