@@ -162,13 +162,13 @@ def fill_events(archive: Archive, size: Size) -> None:
     file = archive.events.url.database
     assert file is not None
     num = {"etalage_exposures": 7 * size.events // 10, "etalage_outcomes": 3 * size.events // 10}
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("PRAGMA synchronous = OFF")
+    with closing(sqlite3.connect(file)) as raw, raw:
+        raw.execute("PRAGMA synchronous = OFF")
         for name, count in num.items():
             index = f"{name}_by_unit"
-            connection.execute(f"DROP INDEX {index}")
-            copy_rows(connection, name, count, size.shoppers)
-            connection.execute(f"CREATE INDEX {index} ON {name} (unit)")
+            raw.execute(f"DROP INDEX {index}")
+            copy_rows(raw, name, count, size.shoppers)
+            raw.execute(f"CREATE INDEX {index} ON {name} (unit)")
 
 
 def copy_rows(connection: sqlite3.Connection, name: str, count: int, num_shoppers: int) -> None:

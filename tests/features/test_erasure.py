@@ -74,7 +74,7 @@ def test_rows_of_all_views_go_and_those_of_others_stay(tmp_path, kind, request):
         client = Redis(port=int(settings["connection_string"].rpartition(":")[2]))
         (key,) = client.keys()
         assert b"anna-maria" in key and not any(
-            np.float32(taste(1)).tobytes() == value for value in client.hvals(key)
+            np.asarray(taste(1), np.float32).tobytes() == value for value in client.hvals(key)
         )
         client.close()
         store.online._get_client(store.feast.config.online_store).close()
@@ -87,7 +87,7 @@ def test_no_byte_is_left_in_sqlite_of_rows_that_were_changed_and_moved_about(tmp
     for seed in (1, 2):
         write_row(store, USER_PROFILE, "shopper-0150", **profile(seed))
         write_row(store, USER_RECENT, "shopper-0150", **recent(seed))
-    embedding = np.float32(taste(2)).tobytes()
+    embedding = np.asarray(taste(2), np.float32).tobytes()
     clicks = last_clicks(2).embeddings[0].tobytes()
     file = tmp_path / "store" / "online.db"
     sought = {b"shopper-0150", embedding, clicks}

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etalage import Client, ShopEvent
-from features.prepare import LATENT_TASTES
+from features.simulate import LATENT_TASTES
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,7 @@ def test_what_may_hold_a_password_is_marked():
         "image_cache.redis_url",
         "batches.database",
         "experiments.database",
+        "privacy.database",
     }
 
 

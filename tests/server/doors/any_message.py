@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -41,7 +41,7 @@ def edges(field: FieldDescriptor) -> tuple[Any, ...]:
 
 def list_variants(sound: Message) -> Iterator[Message]:
     """A sound message with one field at one of its edges, for each field, also of those within."""
-    for path in list_paths(sound.DESCRIPTOR):
+    for path in list_paths(cast(Descriptor, sound.DESCRIPTOR)):
         for value in edges(path[-1]):
             message = type(sound)()
             message.CopyFrom(sound)

@@ -115,11 +115,11 @@ class Counter:
         path = f"/{method.containing_service.full_name}/{method.name}"
         try:
             if method.client_streaming:
-                list(channel.stream_stream(path)(iter((data,)), timeout=20))
+                list(channel.stream_stream(path, None, None)(iter((data,)), timeout=20))
             elif method.server_streaming:
-                list(channel.unary_stream(path)(data, timeout=20))
+                list(channel.unary_stream(path, None, None)(data, timeout=20))
             else:
-                channel.unary_unary(path)(data, timeout=20)
+                channel.unary_unary(path, None, None)(data, timeout=20)
         except grpc.RpcError as error:
             check_refusal(error)
 

@@ -84,9 +84,8 @@ class Shop:
 
 def configure(home: Path, **slices: Any) -> Configuration:
     quick = {"watch_s": 0.1, "retry_s": 0.2, **slices.pop("privacy", {})}
-    return Configuration(
-        features={"home": home, **slices.pop("features", {})}, privacy=quick, **slices
-    )
+    features = {"home": home, **slices.pop("features", {})}
+    return Configuration.model_validate({"features": features, "privacy": quick, **slices})
 
 
 def fill(home: Path, **options: Any) -> None:
