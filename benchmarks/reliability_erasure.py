@@ -64,7 +64,7 @@ def measure(report: Report, is_quick: bool) -> None:
         for user_id in named:
             live(archive, user_id)
         quick, whole = zip(*asyncio.run(erase_all(archive, named)), strict=True)
-        archive.close()
+        asyncio.run(archive.close())
     report.add("erasure.seconds", quick, "s", target=TARGET_S, better="lower")
     report.add("erasure.with_files_seconds", whole, "s", better="lower")
 

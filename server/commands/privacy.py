@@ -30,6 +30,7 @@ from server.commands.feature_store import store_config
 from server.commands.serve import Memory
 from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
+from server.database import close
 from server.experiments.event_log.opening import open_events
 from server.experiments.event_log.retention import forget
 from server.experiments.pseudonyms import Pseudonyms, load_keys
@@ -133,7 +134,7 @@ class Archive:
             Place("online_features", _beside(self.erase_online)),
             Place("batches", _beside(self.erase_batches)),
             Place("files", _beside(self.erase_files), is_slow=True, note=note),
-            Place("remnants", _beside(self.wipe_remnants), is_slow=True),
+            Place("remnants", _beside(self.wipe_remnants), is_slow=True, after="online_features"),
         ]
 
     def set_consent(self, user_id: str, is_given: bool) -> datetime:
@@ -160,13 +161,14 @@ class Archive:
             "erased_s": None if mark is None else mark.time_s,
         }
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Waits for threads that were left alone with a connection."""
         opened = self.__dict__
         for engine in (opened.get("events"), opened.get("batches")):
             if engine is not None:
-                engine.dispose()
+                await close(engine)
         if (register := opened.get("register")) is not None:
-            register.close()
+            await register.close()
 
 
 @asynccontextmanager
@@ -223,7 +225,7 @@ async def open_privacy(
     finally:
         await keeper.close()
         await eraser.close()
-        await asyncio.to_thread(archive.close)
+        await archive.close()
 
 
 def erase(configuration: Configuration, user_ids: Sequence[str], is_permanent: bool) -> int:
@@ -262,7 +264,7 @@ def export_user(configuration: Configuration, user_id: str, out: Path | None) ->
         print(f"export-user: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     finally:
-        archive.close()
+        asyncio.run(archive.close())
     if out is None:
         print(data.decode())
     else:
@@ -295,7 +297,7 @@ async def _erase_all(archive: Archive, user_ids: Sequence[str], is_permanent: bo
             return [await eraser.go_on(case) for case in left]
         finally:
             await eraser.close()
-            await asyncio.to_thread(archive.close)
+            await archive.close()
 
 
 @asynccontextmanager

@@ -25,12 +25,14 @@ Erase = Callable[[Case], Awaitable[Mapping[str, int]]]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`erase` gives how many rows or entries went, by store. Again is harmless."""
+    """`erase` gives how many rows or entries went, by store. Again is harmless. It is not asked
+    before all is gone from the place that it comes `after`."""
 
     name: str
     erase: Erase
     is_slow: bool = False
     note: str = ""
+    after: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,7 +101,7 @@ class Eraser:
 
     async def _visit(self, place: Place, case: Case) -> Visit:
         before = case.visits.get(place.name, Visit())
-        if before.finished_s is not None:
+        if before.finished_s is not None or (place.after and not case.has_left(place.after)):
             return before
         try:
             async with asyncio.timeout(None if place.is_slow else PATIENCE_S):

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from features import tombstones
-from server.database import is_sqlite, open_engine, writing
+from server.database import close, is_sqlite, open_engine, writing
 from server.experiments.event_log.checkpoints import move
 from server.privacy.proof import Case, Visit
 
@@ -69,8 +69,8 @@ class Register:
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
         self._engine, self._clock = engine, clock
 
-    def close(self) -> None:
-        self._engine.dispose()
+    async def close(self) -> None:
+        await close(self._engine)
 
     def begin(self, user_id: str, name: str, unit: str, is_permanent: bool) -> Case:
         """The tombstone stands when this returns. One that is under way is gone on with."""

@@ -128,7 +128,7 @@ async def shop(tmp_path) -> AsyncIterator[Shop]:
     fill(tmp_path / "home")
     async with opened(configure(tmp_path / "home")) as shop:
         yield shop
-        shop.archive.close()
+        await shop.archive.close()
 
 
 async def erased(shop: Shop, user_id: str = ANNA, **fields: Any) -> pb.ErasureProof:
@@ -142,7 +142,12 @@ async def exported(shop: Shop) -> Any:
 
 
 def counts(proof: pb.ErasureProof) -> dict[str, int]:
-    return {store.store: store.num_removed for store in proof.stores if store.num_removed}
+    """Without whether bytes were left in unused places: that depends on where rows lay."""
+    return {
+        store.store: store.num_removed
+        for store in proof.stores
+        if store.num_removed and store.store != "rewritten_databases"
+    }
 
 
 @pytest.mark.parametrize(
@@ -237,7 +242,7 @@ async def test_a_store_that_is_down_is_named_and_asked_again_until_it_is_done(
             while shop.archive.register.list_unfinished(time.time() + 60):
                 await asyncio.sleep(0.05)
         (case,) = shop.archive.register.list_after(0)
-        shop.archive.close()
+        await shop.archive.close()
     assert case.user_id == "" and case.visits["online_features"].counts == {"online_features": 8}
     sought = ANNA.encode()
     holders = [p for p in files(tmp_path) if sought in p.read_bytes().replace(sought + b".uk", b"")]
@@ -257,7 +262,7 @@ async def test_another_server_hears_of_it(tmp_path):
             while (await exported(first))["events"]["outcomes"]:
                 await asyncio.sleep(0.05)
         for shop in (first, second):
-            shop.archive.close()
+            await shop.archive.close()
 
 
 async def test_more_than_a_message_holds_is_refused_and_written_by_the_command(tmp_path, capsys):
@@ -271,7 +276,7 @@ async def test_more_than_a_message_holds_is_refused_and_written_by_the_command(t
             grpc.StatusCode.FAILED_PRECONDITION,
             "EXPORT_TOO_LARGE",
         )
-        shop.archive.close()
+        await shop.archive.close()
     out = tmp_path / "out" / "anna.json"
     assert export_user(configuration, ANNA, out) == 0
     assert len(json.loads(out.read_text())["events"]["outcomes"]) == 20
@@ -295,7 +300,7 @@ async def test_events_and_tombstones_in_postgresql_keep_nothing_either(tmp_path,
         await shop.tell(token, RENDER, CLICK)
         proof = await erased(shop)
         assert counts(proof) == {"exposures": 1, "outcomes": 1} and proof.complete
-        shop.archive.close()
+        await shop.archive.close()
     found = find_in_postgresql(postgresql, ANNA), find_in_postgresql(postgresql, unit)
     assert found == ([], ["etalage_erasures"])
     empty(postgresql)
