@@ -278,7 +278,7 @@ async def test_more_than_a_message_holds_is_refused_and_written_by_the_command(t
         )
         await shop.archive.close()
     out = tmp_path / "out" / "anna.json"
-    assert export_user(configuration, ANNA, out) == 0
+    assert await asyncio.to_thread(export_user, configuration, ANNA, out) == 0
     assert len(json.loads(out.read_text())["events"]["outcomes"]) == 20
     assert export_user(configuration, "", None) == erase(configuration, ["x" * 257], False) == 2
     assert "user_id: has 257 characters" in capsys.readouterr().err
