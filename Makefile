@@ -33,8 +33,8 @@ ab-demo: setup  ## a simulated shop tests personalized images; report in out/ab-
 serve: setup  ## run the server in the foreground with the embedded defaults
 	$(PY) -m server serve
 
-test: setup  ## all tests
-	$(PY) -m pytest
+test: setup  ## all tests, on up to four cores
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: setup  ## format, lint, types, import directions, protos, stubs
 	$(PY) -m ruff format --check .
