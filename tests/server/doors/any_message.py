@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -41,7 +41,8 @@ def edges(field: FieldDescriptor) -> tuple[Any, ...]:
 
 def list_variants(sound: Message) -> Iterator[Message]:
     """A sound message with one field at one of its edges, for each field, also of those within."""
-    for path in list_paths(cast(Descriptor, sound.DESCRIPTOR)):
+    kind: Any = sound.DESCRIPTOR  # its stubs have two kinds of descriptors
+    for path in list_paths(kind):
         for value in edges(path[-1]):
             message = type(sound)()
             message.CopyFrom(sound)
