@@ -13,6 +13,7 @@ from server.configuration import CreativesSlice, ImageCacheSlice, ProvenanceSlic
 from server.pipeline import Models, Pipeline, Reader
 from server.provenance.sealing import UNSEALED, Sealer
 from server.rows import Defaults
+from server.rulebook import WordsObserver
 from server.safety import SafetyCheck
 from server.sampling.engine import Engine
 from server.sampling.router import Router
@@ -33,13 +34,18 @@ def open_pipeline(
     observer: VerificationObserver | None = None,
     sealer: Sealer = UNSEALED,
     provenance: Mapping[str, Any] | None = None,
+    words_observer: WordsObserver | None = None,
 ) -> Pipeline:
     defaults = defaults or Defaults()
     return Pipeline(
         reader,
         models,
         encoders,
-        read_rules(CreativesSlice(**(creatives or {})), ProvenanceSlice(**(provenance or {}))),
+        read_rules(
+            CreativesSlice(**(creatives or {})),
+            ProvenanceSlice(**(provenance or {})),
+            words_observer,
+        ),
         Studio(Router([engine]), workers, defaults, observer, safety),
         open_cache(ImageCacheSlice(**(cache or {"memory_bytes": 0})), workers),
         workers,
