@@ -15,6 +15,7 @@ from benchmarks import (
     reliability_limits,
     reliability_overload,
     reliability_provenance,
+    reliability_timing,
 )
 from benchmarks.measurement import Options, Report, parse_options
 
@@ -22,6 +23,7 @@ PARTS = (
     reliability_access.measure,
     reliability_provenance.measure,
     reliability_erasure.measure,
+    reliability_timing.measure,
     reliability_limits.measure,
     reliability_overload.measure,
     reliability_drain.measure,
