@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from diffusion.looks import choose_treatment
 from diffusion.looks import dress as dress_packshot
 from server.commission import Commission
-from server.core import EncodedImage, Mode, Pixels
+from server.core import Arm, EncodedImage, Mode, Pixels
 from server.creative import Box, Fidelity, Kind, Layout
 from server.errors import FailedPrecondition, InvalidRequest
 from server.imaging.compose import Composition, compose_in, compose_on_white
@@ -118,11 +118,13 @@ def seal(
     if image.is_original:
         return delivered
     request, card = commission.request, commission.card
+    # What it shows: a personalized arm without a shopper gives the generic image, to the byte.
+    shows = Arm.GENERIC if commission.taste.shopper is None else Arm.PERSONALIZED
     made = Making(
         delivered.source,
         card.name,
         card.digest,
-        commission.assignment.arm.value,
+        shows.value,
         request.mode.value,
         image.seed,
         num_steps,

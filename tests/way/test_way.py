@@ -211,10 +211,18 @@ async def test_a_request_that_is_cancelled_by_its_id_ends_and_frees_its_rows(asy
     assert (await async_client.cancel("stop-me")).is_remembered
     with pytest.raises(Cancelled):
         await asking
-    await asyncio.sleep(0.3)
+    await rest(running)
     steps_then = running.metric("etalage_steps_total")
     await asyncio.sleep(0.3)
     assert running.metric("etalage_steps_total") == steps_then
+
+
+async def rest(running: Running) -> None:
+    """Until the engine holds no row, which the server looks at twice a second."""
+    async with asyncio.timeout(20):
+        await asyncio.sleep(0.6)
+        while running.metric("etalage_engine_rows"):
+            await asyncio.sleep(0.1)
 
 
 def test_a_repeated_request_id_gives_the_first_answer_without_sampling(client, running):

@@ -130,7 +130,7 @@ async def test_only_algorithms_that_are_allowed_are_believed(tmp_path):
     key_set = KeySet(str(tmp_path / "jwks.json"), None, Metrics())
     key_set.load()
     assert set(key_set.keys) == {"r"}
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "shop-backend", "exp": NOW + 600}
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "shop-backend", "exp": NOW + 86_400}
     token = jwt.encode(claims, key, "RS512", {"kid": "r"})
     assert await refusal_of(open_tokens(key_set), token) == "INVALID_CREDENTIALS"
     assert await open_tokens(key_set, algorithms=("RS512",)).read(token) == BACKEND

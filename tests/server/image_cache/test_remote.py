@@ -13,7 +13,8 @@ from tests.server.image_cache.results import NAME, OTHER, Clock
 
 
 @pytest.fixture
-async def shelf(redis_server):
+async def shelf(redis_server, monkeypatch):
+    monkeypatch.setattr(remote, "ANSWER_S", 30.0)
     made = RemoteShelf(redis_server.url, ttl_s=60.0, timeout_s=2.0)
     yield made
     await made.close()
