@@ -18,6 +18,7 @@ SERVE = (
     *("--server.port=0", "--server.admin_port=0", "--server.metrics_port=0"),
     "--drain.lame_duck_s=0",
     *("--logging.format=json", "--engine.max_rows=160"),
+    "--features.timeout_s=5",  # other tests take the cores
 )
 
 

@@ -469,6 +469,7 @@ async def test_what_was_made_of_one_shoppers_embedding_is_forgotten_on_the_shelf
     cache = ImageCache(10_000, 60.0, workers, open_shelf())
     for number in range(3):
         await ask(cache, number)
+    await cache._finish_writes()
     assert await cache.forget(makers[0], is_shared=False) == 2  # as another server's memory
     assert (await ask(cache, 0)).source is Source.CACHE, "the shelf has it"
     assert await cache.forget(makers[0]) == 2
