@@ -5,16 +5,21 @@ variable. A process that imports prometheus_client later would silently keep its
 there, and so would every child. Hence the order: prometheus_client first, which settles its mode;
 then Feast; then the environment is put back as it was. Of its log only warnings are let through: it
 tells of every refresh of its registry.
+
+Nor does it check the types of its own calls: typeguard would write all its classes anew as they are
+imported, which takes half of the time of a start.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import prometheus_client
+import typeguard
 
 _VARIABLES = (
     "PROMETHEUS_MULTIPROC_DIR",
@@ -35,7 +40,22 @@ def environment_kept() -> Iterator[None]:
         os.environ.update(before)
 
 
-with environment_kept():
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """What is defined meanwhile is not rewritten by typeguard."""
+
+    def leave(target: Any = None, **_: Any) -> Any:
+        return leave if target is None else target
+
+    before: Callable[..., Any] = typeguard.typechecked
+    setattr(typeguard, "typechecked", leave)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(typeguard, "typechecked", before)  # noqa: B010
+
+
+with environment_kept(), unchecked():
     from feast import (
         Entity,
         FeatureService,

@@ -7,7 +7,7 @@ from typing import Literal
 
 # From the part of the catalogue that the embedded model has not seen in training.
 PRODUCT = "handbag"
-SLATE = ("bicycle", "headphone", "fountain-pen", "ballet-shoes", "bouquet", "croissant")
+SLATE = ("bicycle", "headphone", "fountain-pen", "pineapple", "bouquet", "croissant")
 SEED = 7
 """One seed for all of a row, so that only the shopper differs."""
 

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from features.quiet_feast import environment_kept
+import pytest
+import typeguard
+
+from features.quiet_feast import FeatureView, environment_kept
 
 FEATURES = Path(__file__).parents[2] / "features"
 
@@ -60,3 +63,13 @@ def test_feast_is_imported_in_one_module_only():
             if any(name.split(".")[0] == "feast" for name in names):
                 importing.add(path.name)
     assert importing == {"quiet_feast.py"}
+
+
+def test_feast_is_not_rewritten_to_check_its_own_calls_and_others_may_be():
+    assert "typeguard" not in FeatureView.__init__.__code__.co_names
+
+    @typeguard.typechecked
+    def take(number: int) -> None: ...
+
+    with pytest.raises(typeguard.TypeCheckError):
+        take("seven")  # type: ignore[arg-type]
