@@ -46,14 +46,12 @@ def _tiles(shots: Sequence[Shot], by_name: Mapping[str, Picture]) -> tuple[Tile,
 
 
 def _tile(picture: Picture) -> Tile:
-    result = picture.result
-    told = f"{sum(result.timings_ms.values()):.0f} ms"
+    result, caption = picture.result, picture.shot.caption
     if result.image.is_original:
-        note = f"the merchant's own picture · {told}"
-        return Tile(result.image.data, picture.shot.caption, note, False)
+        return Tile(result.image.data, caption, "the merchant's own picture", False)
     reason = result.personalization.reason.replace("_", " ")
-    note = f"{reason} · {result.steps} steps · {told}"
-    return Tile(result.image.data, picture.shot.caption, note, result.personalization.applied)
+    note = f"{reason} · {result.steps} steps · {sum(result.timings_ms.values()):.0f} ms"
+    return Tile(result.image.data, caption, note, result.personalization.applied)
 
 
 def tell_origin(pictures: Sequence[Picture]) -> str:
