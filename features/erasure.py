@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,12 +23,12 @@ import pyarrow.parquet as pq
 
 from features.definitions import to_key
 from features.quiet_feast import Value, compute_table_id, serialize_entity_key
+from features.remnants import holds_any
 from features.schema import USER_PROFILE
 from features.store import Store
 
 BUSY_TIMEOUT_S = 30.0
 _TRUNCATE_S = 1.0  # how long readers may keep SQLite's log from being emptied
-_SPAN = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,6 @@ def erase_rows(path: Path, column: str, value: str) -> int:
             os.replace(unfinished, path)
             return num_rows
         unfinished.unlink()
-
-
-def holds_any(path: Path, sought: set[bytes]) -> bool:
-    """Whether a database file, or its log, has one of these anywhere."""
-    files = (path, path.with_name(f"{path.name}-wal"))
-    return any(_holds_any(file, sought) for file in files if file.exists())
 
 
 def empty_log(connection: sqlite3.Connection) -> bool:
@@ -237,16 +231,3 @@ def _spell_out(schema: pa.Schema) -> pa.Schema:
         if pa.types.is_dictionary(field.type):
             schema = schema.set(index, field.with_type(field.type.value_type))
     return schema
-
-
-def _holds_any(path: Path, sought: set[bytes]) -> bool:
-    overlap = max(map(len, sought), default=1) - 1
-    return any(any(each in piece for each in sought) for piece in _read_pieces(path, overlap))
-
-
-def _read_pieces(path: Path, overlap: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        last = b""
-        while piece := file.read(_SPAN):
-            yield last + piece
-            last = piece[-overlap:] if overlap else b""

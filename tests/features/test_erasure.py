@@ -12,8 +12,9 @@ import pytest
 from redis import Redis
 
 from features.consent import read_online
-from features.erasure import erase_files, erase_online, holds_any, wipe_remnants
+from features.erasure import erase_files, erase_online, wipe_remnants
 from features.holdings import tell_shopper
+from features.remnants import holds_any
 from features.schema import USER_PROFILE, USER_RECENT
 from tests.features.stores import (
     last_clicks,
