@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from features.records import Products, Shopper
 from server.safety import DeniedWords
+
+if TYPE_CHECKING:
+    from server.pipeline import Reader
 
 SHIPPED = Path(__file__).with_name("sensitive_words.yaml")
 LEFT_OUT = "an input was left out, since it may be sensitive"
@@ -24,22 +26,11 @@ class SensitivityObserver(Protocol):
         """An interest of that category was put aside."""
 
 
-class Reader(Protocol):
-    """See `server.pipeline`."""
-
-    service: str
-    fingerprint: str
-
-    async def read(
-        self, user_id: str | None, product_ids: Sequence[str], *, timeout_s: float
-    ) -> tuple[Shopper | None, Products]: ...
-
-
 class SensitiveWords:
-    """Immutable. Interests are few and come again and again: what was found is kept."""
+    """Immutable."""
 
     def __init__(self, words: DeniedWords) -> None:
-        self.find = lru_cache(maxsize=4096)(words.find_categories)
+        self.find = words.find_categories
 
     @classmethod
     def read(cls, path: Path | None = None) -> SensitiveWords:
