@@ -86,6 +86,14 @@ def writing(
             raise
 
 
+def move_log(engine: Engine, mode: str = "PASSIVE") -> int:
+    """Moves what nobody reads from SQLite's log into its file; how many pages the log has."""
+    with engine.connect() as connection:
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        row = connection.exec_driver_sql(f"PRAGMA wal_checkpoint({mode})").one()
+    return int(row[1])
+
+
 @contextmanager
 def alone(engine: Engine, work: str) -> Iterator[None]:
     """Waits until no process that shares the database does that work, and keeps others waiting.

@@ -22,8 +22,7 @@ from server.bulk.manifest import write_outcome
 from server.bulk.record import IMAGES, Failure, Record, name_image
 from server.bulk.shard import Shard
 from server.bulk.store import Store
-from server.database import is_sqlite, writing
-from server.experiments.event_log.checkpoints import move
+from server.database import is_sqlite, move_log, writing
 
 ERASED = Failure("FAILED_PRECONDITION", "SHOPPER_ERASED", "its shopper was erased")
 
@@ -54,7 +53,7 @@ def erase_requests(engine: Engine, root: str, shopper: str, *, is_last: bool) ->
         with writing(engine) as connection:
             connection.execute(delete(shoppers).where(shoppers.c.shopper == shopper))
     if is_sqlite(engine):
-        move(engine, "TRUNCATE")  # what answered requests said may be in the log still
+        move_log(engine, "TRUNCATE")  # what answered requests said may be in the log still
     return num_requests, num_images
 
 

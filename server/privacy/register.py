@@ -33,8 +33,7 @@ from sqlalchemy import (
 )
 
 from features import tombstones
-from server.database import close, is_sqlite, open_engine, writing
-from server.experiments.event_log.checkpoints import move
+from server.database import close, is_sqlite, move_log, open_engine, writing
 from server.privacy.proof import Case, Visit
 
 metadata = MetaData()
@@ -111,7 +110,7 @@ class Register:
         with writing(self._engine) as connection:
             connection.execute(update(erasures).where(erasures.c.key == case.key).values(**told))
         if is_done and is_sqlite(self._engine):
-            move(self._engine, "TRUNCATE")
+            move_log(self._engine, "TRUNCATE")
         return case
 
     def list_unfinished(self, before_s: float) -> list[Case]:

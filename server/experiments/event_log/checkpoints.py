@@ -14,6 +14,8 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from server.database import move_log
+
 NUM_ROWS = 5_000
 """Rows written after which it is worth it."""
 LONG = 64_000
@@ -56,14 +58,6 @@ class Checkpoints:
         while self._news.wait() and not self._is_closed:
             self._news.clear()
             with suppress(DBAPIError):  # a full disk, say: whoever writes will tell
-                if move(self._engine) > LONG:
+                if move_log(self._engine) > LONG:
                     with self._turn:
-                        move(self._engine)
-
-
-def move(engine: Engine, mode: str = "PASSIVE") -> int:
-    """Moves what nobody reads from the log any more; how many pages the log has."""
-    with engine.connect() as connection:
-        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-        row = connection.exec_driver_sql(f"PRAGMA wal_checkpoint({mode})").one()
-    return int(row[1])
+                        move_log(self._engine)

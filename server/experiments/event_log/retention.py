@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Engine, Row, Table, delete, select
 
-from server.database import is_sqlite, writing
-from server.experiments.event_log.checkpoints import move
+from server.database import is_sqlite, move_log, writing
 from server.experiments.event_log.tables import event_ids, exposures, outcomes, sticky_buckets
 
 PIECE = 500
@@ -62,7 +61,7 @@ def forget(engine: Engine, units: Collection[str], turn: Turn | None = None) -> 
             num_buckets += connection.execute(gone).rowcount
     if is_sqlite(engine):
         with turn or nullcontext():
-            move(engine, "TRUNCATE")  # what they were is in the log still
+            move_log(engine, "TRUNCATE")  # what they were is in the log still
     return Forgotten(num_exposures, num_outcomes, num_buckets)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from server.database import move_log
 from server.experiments.event_log import checkpoints
 from server.experiments.event_log.log import EventLog
 from tests.server.experiments.event_log.happenings import click, read_ids
@@ -41,5 +42,5 @@ async def test_by_itself_sqlite_would_let_it_grow(engine, clock):
 
 
 def test_all_of_the_log_can_be_moved(engine):
-    checkpoints.move(engine)
-    assert checkpoints.move(engine, "TRUNCATE") == 0
+    move_log(engine)
+    assert move_log(engine, "TRUNCATE") == 0
