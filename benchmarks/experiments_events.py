@@ -23,13 +23,13 @@ from tempfile import TemporaryDirectory
 from tqdm import tqdm
 
 from benchmarks.measurement import Options, Report, parse_options
+from features.keys import Keys
 from server.database import writing
 from server.experiments.event_log.keeping import keep
 from server.experiments.event_log.log import EventLog
 from server.experiments.event_log.opening import open_events
 from server.experiments.events import Event, EventKind, Exposure
 from server.experiments.exposures import mint_id, open_token, sign
-from server.experiments.pseudonyms import Keys
 from tests.server.experiments.event_log.drill import Drill, count_doubled
 from tests.server.postgresql import DURABLE, running, why_not
 

@@ -11,6 +11,7 @@ from diffusion.checkpoint import CheckpointUnusable
 from features.catalogue import Catalogue
 from features.catalogue_rows import CatalogueUnreadable
 from features.dataset import Dataset, NothingToLearn, build_dataset
+from features.keys import KeysUnusable, load_keys
 from features.simulate import WORLD
 from features.store import StoreMissing, open_store
 from features.vector import FingerprintMismatch
@@ -23,7 +24,7 @@ from server.commands.start_failed import StartFailed
 from server.configuration import Configuration
 from server.errors import FailedPrecondition
 from server.experiments.event_log.opening import DatabaseUnusable
-from server.experiments.pseudonyms import KeysUnusable, Pseudonyms, load_keys
+from server.experiments.pseudonyms import Pseudonyms
 
 _UNUSABLE = (
     *(CatalogueUnreadable, CheckpointUnusable, DatabaseUnusable, FailedPrecondition),

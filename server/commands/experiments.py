@@ -15,6 +15,7 @@ from sqlalchemy import URL, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from diffusion.declarations import DeclarationInvalid
+from features.keys import KeysUnusable, load_keys
 from server import logs
 from server.bulk.store import StoreFailed
 from server.commands.creatives import read_sensitive
@@ -30,7 +31,7 @@ from server.experiments.event_log.log import EventLog
 from server.experiments.event_log.opening import DatabaseUnusable, open_events
 from server.experiments.laboratory import Laboratory
 from server.experiments.programme import Programme, load_programme
-from server.experiments.pseudonyms import KeysUnusable, Pseudonyms, load_keys
+from server.experiments.pseudonyms import Pseudonyms
 from server.experiments.recording import Recorder
 from server.experiments.sticky import StickyMemory, StickyStore
 from server.experiments.trials import Trials

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from features.consent import set_consent
 from features.erasure import erase_files, erase_online, wipe_remnants
 from features.holdings import tell_shopper
+from features.keys import load_keys
 from features.store import Store, StoreMissing, open_store
 from server import logs
 from server.batches.erasing import erase_requests
@@ -33,7 +34,7 @@ from server.configuration import Configuration
 from server.database import close
 from server.experiments.event_log.opening import open_events
 from server.experiments.event_log.retention import forget
-from server.experiments.pseudonyms import Pseudonyms, load_keys
+from server.experiments.pseudonyms import Pseudonyms
 from server.privacy.desk import Desk, write_json
 from server.privacy.eraser import Eraser, Place
 from server.privacy.holdings import HoldingsTooLarge, list_batches, list_events

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from diffusion.pictures import PictureUnusable
+from features.keys import KeysUnusable, load_keys
 from server.commands.start_failed import StartFailed
 from server.configuration import Configuration, ProvenanceSlice
-from server.experiments.pseudonyms import KeysUnusable, load_keys
 from server.provenance.credentials import (
     CERTIFICATE,
     Credentials,

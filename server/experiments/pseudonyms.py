@@ -9,10 +9,6 @@ from __future__ import annotations
 import base64
 import hmac
 
-from features.keys import Keys, KeysUnusable, load_keys
-
-__all__ = ["Keys", "KeysUnusable", "Pseudonyms", "load_keys"]
-
 
 class Pseudonyms:
     def __init__(self, key: bytes) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from features.keys import Keys
 from server.experiments.events import Event, EventKind, Receipt
 from server.experiments.exposures import TokenExpired, TokenForged, open_token
-from server.experiments.pseudonyms import Keys
 
 MAX_EVENT_ID = 128
 SKEW_S = 60.0

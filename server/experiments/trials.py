@@ -10,13 +10,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
+from features.keys import Keys
 from features.records import Shopper, Status
 from server.core import EncodedImage, ImageRequest, ImageResult
 from server.errors import EtalageError
 from server.experiments.assignment import Assigned, Assignment, Assignments
 from server.experiments.events import Event, EventKind, Exposure, Receipt
 from server.experiments.exposures import mint_id, sign
-from server.experiments.pseudonyms import Keys
 
 AXES = 3
 """Words of a look that are told: palette, setting and treatment."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from features.keys import Keys
 from features.records import Shopper, Status
 from server.core import Arm, Reason, Source
 from server.errors import DeadlineExceeded, ModelNotFound
@@ -16,7 +17,6 @@ from server.experiments.events import EventKind
 from server.experiments.exposures import open_token
 from server.experiments.growthbook_assigner import GrowthBookAssigner
 from server.experiments.programme import Programme
-from server.experiments.pseudonyms import Keys
 from server.experiments.trials import Trials
 from server.metrics import Metrics
 from tests.server.experiments.shoppers import PSEUDONYMS, Notebook, make_experiment

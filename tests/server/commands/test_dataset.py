@@ -9,6 +9,7 @@ import pytest
 
 from diffusion.encoders import Encoders
 from diffusion.training.clicks import load_moments
+from features.keys import load_keys
 from features.offline import to_vectors, write_part
 from features.schema import TIMESTAMP, USER_PROFILE
 from features.store import StoreConfig, apply_store
@@ -18,7 +19,7 @@ from server.database import writing
 from server.experiments.event_log.keeping import keep
 from server.experiments.event_log.opening import open_events
 from server.experiments.events import Event, EventKind, Exposure
-from server.experiments.pseudonyms import Pseudonyms, load_keys
+from server.experiments.pseudonyms import Pseudonyms
 from tests.diffusion.tiny import save_checkpoint
 from tests.features.pictures import save_pictures, write_jsonl
 

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from etalage.v1 import batches_pb2, enhancement_pb2, experiments_pb2, images_pb2, models_pb2
+from features.keys import Keys
 from server.commands.creatives import read_rules
 from server.commands.experiments import make_report
 from server.configuration import CreativesSlice, ServerSlice
@@ -26,7 +27,6 @@ from server.experiments.event_log.log import EventLog
 from server.experiments.event_log.opening import open_events
 from server.experiments.laboratory import Laboratory
 from server.experiments.programme import Programme
-from server.experiments.pseudonyms import Keys
 from server.experiments.recording import Recorder
 from server.metrics import Metrics
 from tests.fuzz.seeds import list_messages

@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 
 from etalage.v1 import experiments_pb2 as pb
 from etalage.v1.experiments_pb2_grpc import ExperimentServiceStub
+from features.keys import Keys
 from server.commands.experiments import make_report
 from server.configuration import ServerSlice
 from server.doors.experiments import METHODS, SERVICE
@@ -29,7 +30,6 @@ from server.experiments.events import Exposure
 from server.experiments.exposures import mint_id, sign
 from server.experiments.laboratory import Laboratory
 from server.experiments.programme import Programme
-from server.experiments.pseudonyms import Keys
 from server.experiments.recording import Recorder
 from server.metrics import Metrics
 from tests.server.doors.conftest import refusal_of

@@ -22,6 +22,7 @@ from etalage.v1.batches_pb2_grpc import BatchServiceStub
 from etalage.v1.experiments_pb2_grpc import ExperimentServiceStub
 from etalage.v1.images_pb2_grpc import ImageServiceStub
 from etalage.v1.privacy_pb2_grpc import PrivacyServiceStub
+from features.keys import load_keys
 from features.materialize import materialize
 from features.offline import write_part
 from features.schema import USER_PROFILE, USER_RECENT
@@ -35,7 +36,6 @@ from server.doors.listening import Door
 from server.doors.privacy import METHODS
 from server.experiments.events import Exposure
 from server.experiments.exposures import mint_id, sign
-from server.experiments.pseudonyms import load_keys
 from server.metrics import Metrics
 from tests.features.stores import WIDTH, make_store, profile, recent, table
 from tests.server.batches.shop import batch, manifest

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from features.keys import Keys
 from server.errors import ExperimentNotFound
 from server.experiments.events import Receipt
 from server.experiments.laboratory import Laboratory
 from server.experiments.programme import Programme
-from server.experiments.pseudonyms import Keys
 from server.experiments.recording import Recorder
 from server.metrics import Metrics
 from tests.server.experiments.shoppers import make_experiment

@@ -6,7 +6,8 @@ import stat
 
 import pytest
 
-from server.experiments.pseudonyms import Keys, KeysUnusable, Pseudonyms, load_keys
+from features.keys import Keys, KeysUnusable, load_keys
+from server.experiments.pseudonyms import Pseudonyms
 
 KEY = b"a key of sixteen"
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
+from features.keys import Keys
 from server.errors import Unavailable
 from server.experiments.events import EventKind, Exposure, Receipt
 from server.experiments.exposures import sign
-from server.experiments.pseudonyms import Keys
 from server.experiments.recording import Recorder, ReportedEvent
 from tests.server.experiments.shoppers import Notebook
 

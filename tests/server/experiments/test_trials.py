@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from features.keys import Keys
 from features.records import Shopper, Status
 from server.core import (
     Arm,
@@ -29,7 +30,6 @@ from server.experiments.event_log.tables import exposures, outcomes
 from server.experiments.exposures import open_token
 from server.experiments.growthbook_assigner import GrowthBookAssigner
 from server.experiments.programme import Programme
-from server.experiments.pseudonyms import Keys
 from server.experiments.sticky import StickyMemory
 from server.experiments.trials import Trials
 from server.metrics import Metrics
