@@ -83,6 +83,5 @@ def _delete(engine: Engine, table: Table, rows: Found, turn: Turn | None) -> int
         return connection.execute(delete(table).where(table.c.key.in_(keys))).rowcount
 
 
-def _split(items: Sequence[T], num: int = 0) -> Iterator[Sequence[T]]:
-    num = num or PIECE
+def _split(items: Sequence[T], num: int = PIECE) -> Iterator[Sequence[T]]:
     return (items[start : start + num] for start in range(0, len(items), num))
