@@ -45,7 +45,7 @@ def models(shipped) -> dict[str, ProductDiffusion]:
 
 @pytest.fixture(scope="module")
 def warm_engine(models):
-    engine = Engine(list(models.values()), EngineLimits(buckets=(1, 3, 8), max_rows=8))
+    engine = Engine(list(models.values()), EngineLimits(buckets=(1, 3, 8), max_rows=32))
     engine.start([warm_request(model) for model in models.values()])
     yield engine
     engine.close()

@@ -122,8 +122,9 @@ async def test_a_deadline_too_near_is_refused_before_sampling(pipeline, engine):
     assert engine.num_rows == 0
 
 
-async def test_more_rows_than_fit_are_refused_with_a_pause(pipeline):
-    crowd = [pipeline.generate(ask(num_images=4, steps=10, seed=i)) for i in range(4)]
+async def test_more_rows_than_fit_are_refused_with_a_pause(pipeline, engine):
+    assert engine.limits.max_rows == 8 * 4
+    crowd = [pipeline.generate(ask(num_images=4, steps=4, seed=i)) for i in range(10)]
     outcomes = await asyncio.gather(*crowd, return_exceptions=True)
     refused = [o for o in outcomes if isinstance(o, Overloaded)]
     assert len(refused) == 2

@@ -203,7 +203,7 @@ async def test_rows_that_wait_are_in_the_forecast_of_those_that_come():
         assert (demand.num_ticks_left, demand.num_forward_rows_left) == (10, 10)
         alone_s = engine.forecast().finish_s(demands)
         assert alone_s == pytest.approx(10, rel=0.01) and engine.load_s() == 0
-        ahead = engine.submit([make_request(steps=10)] * 8)
+        ahead = engine.submit([make_request(tag, seed=tag, steps=10) for tag in range(8)])
         assert engine.load_s() == pytest.approx(8 * 10 / 4, rel=0.01)
         assert engine.forecast().finish_s(demands) >= alone_s + 8 * 10 / 4
         assert engine.forecast().admits(engine.demand([make_request(deadline_s=1e9)]))
