@@ -21,19 +21,18 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.engine_crowd import copy_part
-from benchmarks.load import KINDS, Call, Crowd, Ending, Kind, Send, Summary, drive, quantile, sum_up
+from benchmarks.load import KINDS, Call, Crowd, Kind, Send, Summary, drive, quantile, sum_up
+from benchmarks.load_served import ask_by
 from benchmarks.measurement import Report
 from diffusion.checkpoint import DEFAULT_CHECKPOINT
 from diffusion.encoders import Encoders
-from etalage import AsyncClient, DeadlineExceeded, EtalageError, Overloaded, Retries
+from etalage import AsyncClient, Retries
 from features.prepare import WorldSize, prepare_world
 from features.store import StoreConfig
 from server.demo.process import Ports, running_server, scrape
 
 WORLD = WorldSize(num_shoppers=64, num_creatives=64)
 NUM_PRODUCTS = 8
-MAX_SHOPPER_SCALE = 2.0
-"""Of the server: strength 1 stands for so much."""
 DEADLINE = 3.0
 """So many times what the same image takes alone."""
 PEAK_LOADS = (0.9, 1.5)
@@ -83,33 +82,6 @@ def running_shop(*flags: str, online_store: Mapping[str, Any] | None = None) -> 
         shoppers = tuple(f"shopper-{number:05d}" for number in range(WORLD.num_shoppers))
         with running_server(command, config.home, folder / "server.log", lambda: None) as ports:
             yield Shop(ports, products, shoppers)
-
-
-def ask_by(client: AsyncClient) -> Send:
-    async def send(call: Call) -> Ending:
-        begun_s = time.perf_counter()
-        try:
-            await client.generate(
-                call.product,
-                user=call.shopper,
-                steps=call.kind.num_steps,
-                product_scale=call.kind.product_scale,
-                strength=call.kind.shopper_scale / MAX_SHOPPER_SCALE,
-                seed=call.seed,
-                deadline_policy="strict",
-                timeout_s=call.deadline_s,
-            )
-        except Overloaded:
-            return Ending.REFUSED
-        except DeadlineExceeded:
-            # At once, where it could not be met even alone. Let in, it is told at the deadline.
-            is_early = time.perf_counter() - begun_s < call.deadline_s / 4
-            return Ending.REFUSED if is_early else Ending.EXPIRED
-        except EtalageError:
-            return Ending.FAILED
-        return Ending.DONE
-
-    return send
 
 
 async def find_crowd(shop: Shop, send: Send, num_turns: int) -> Crowd:

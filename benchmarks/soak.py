@@ -25,11 +25,10 @@ import grpc
 from tqdm import tqdm
 
 from benchmarks.load import KINDS
+from benchmarks.load_served import MAX_SHOPPER_SCALE, ask_by
 from benchmarks.measurement import ROOT, Options, Report
 from benchmarks.reliability_overload import (
-    MAX_SHOPPER_SCALE,
     Shop,
-    ask_by,
     find_capacity,
     find_crowd,
     running_shop,

@@ -14,16 +14,15 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.load import KINDS, Call, Crowd, Ending, Kind, Send, drive
+from benchmarks.load_served import ask_by
 from benchmarks.measurement import ROOT
 from benchmarks.peers.crowd import World
 from benchmarks.peers.servers import settings
 from benchmarks.peers.servers.sampling import CROWD
 from benchmarks.peers.systems import System
-from etalage import AsyncClient, DeadlineExceeded, EtalageError, Overloaded, Retries
+from etalage import AsyncClient, Retries
 
 START_S, STOP_S = 180.0, 30.0
-MAX_SHOPPER_SCALE = 2.0
-"""Of our server: strength 1 stands for so much."""
 ENDINGS = {200: Ending.DONE, 429: Ending.REFUSED, 503: Ending.REFUSED, 504: Ending.EXPIRED}
 
 
@@ -120,35 +119,7 @@ async def _asking(system: System, world: World, port: int) -> AsyncIterator[Send
         yield _ask_by_http(system, world, port)
     else:
         async with AsyncClient(f"127.0.0.1:{port}", retries=Retries(max_attempts=1)) as client:
-            yield _ask_by_grpc(client)
-
-
-def _ask_by_grpc(client: AsyncClient) -> Send:
-    async def send(call: Call) -> Ending:
-        begun_s = time.perf_counter()
-        try:
-            result = await client.generate(
-                call.product,
-                user=call.shopper,
-                steps=call.kind.num_steps,
-                product_scale=call.kind.product_scale,
-                strength=call.kind.shopper_scale / MAX_SHOPPER_SCALE,
-                seed=call.seed,
-                deadline_policy="strict",
-                timeout_s=call.deadline_s,
-            )
-        except Overloaded:
-            return Ending.REFUSED
-        except DeadlineExceeded:
-            # At once, where it could not be met even alone. Let in, it is told at the deadline.
-            is_early = time.perf_counter() - begun_s < call.deadline_s / 4
-            return Ending.REFUSED if is_early else Ending.EXPIRED
-        except EtalageError:
-            return Ending.FAILED
-        is_whole = result.personalization.applied and result.steps == call.kind.num_steps
-        return Ending.DONE if is_whole else Ending.FAILED
-
-    return send
+            yield ask_by(client)
 
 
 def _ask_by_http(system: System, world: World, port: int) -> Send:
