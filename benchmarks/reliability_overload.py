@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from benchmarks.engine_crowd import copy_part
@@ -28,6 +29,7 @@ from diffusion.checkpoint import DEFAULT_CHECKPOINT
 from diffusion.encoders import Encoders
 from etalage import AsyncClient, Retries
 from features.prepare import WorldSize, prepare_world
+from features.simulate import LATENT_TASTES
 from features.store import StoreConfig
 from server.demo.process import Ports, running_server, scrape
 
@@ -79,9 +81,14 @@ def running_shop(*flags: str, online_store: Mapping[str, Any] | None = None) -> 
         command += ["--server.metrics_port=0", "--drain.lame_duck_s=0", *FULL_SOON, *flags]
         lines = (part / "products.jsonl").read_text("utf-8").splitlines()
         products = tuple(str(json.loads(line)["product_id"]) for line in lines)
-        shoppers = tuple(f"shopper-{number:05d}" for number in range(WORLD.num_shoppers))
         with running_server(command, config.home, folder / "server.log", lambda: None) as ports:
-            yield Shop(ports, products, shoppers)
+            yield Shop(ports, products, list_known_shoppers(config.home))
+
+
+def list_known_shoppers(home: Path) -> tuple[str, ...]:
+    """Whose images are theirs: they consent, and have a history."""
+    rows = pq.read_table(home / LATENT_TASTES).to_pylist()
+    return tuple(row["user_id"] for row in rows if row["consent"] and row["num_clicks"])
 
 
 async def find_crowd(shop: Shop, send: Send, num_turns: int) -> Crowd:
