@@ -159,6 +159,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
             repairers,
             defaults.read_timeout_s,
             metrics,
+            sealer,
         )
         try:
             await load_specified(models, configuration.model)
@@ -343,6 +344,7 @@ def open_features(
         observer=metrics,
         refresh_s=settings.refresh_s,
         breaker=Breaker("feature_store", metrics),
+        min_read_s=settings.min_read_s,
     )
     reader.start()
     return reader

@@ -19,6 +19,7 @@ from server.commands.workshop import in_passing
 from server.configuration import EnhancementSlice
 from server.enhancement.enhance import DiagnosisObserver, Enhancer, Reader
 from server.enhancement.restoring import Restoring, TileModel
+from server.provenance.sealing import UNSEALED, Sealer
 from server.sampling.engine import Engine
 from server.sampling.router import Router
 from server.sampling.row import RowRequest
@@ -54,6 +55,7 @@ def open_enhancer(
     workers: Executor,
     read_timeout_s: float,
     observer: DiagnosisObserver | None = None,
+    sealer: Sealer = UNSEALED,
 ) -> tuple[Enhancer, Restoring]:
     """The second is to be closed. The restorer is loaded when a picture first needs it."""
     folder = settings.restorer or RESTORER
@@ -68,7 +70,8 @@ def open_enhancer(
         return restorers[0]
 
     restoring = Restoring(Router(engines), workers, open_restorer)
-    return Enhancer(reader, restoring, matting, workers, read_timeout_s, observer), restoring
+    enhancer = Enhancer(reader, restoring, matting, workers, read_timeout_s, observer, sealer)
+    return enhancer, restoring
 
 
 def warm_request(restorer: Restorer) -> RowRequest:

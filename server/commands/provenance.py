@@ -139,8 +139,11 @@ def describe(path: Path, verdict: Verdict) -> str:
     if (origin := verdict.origin) is not None:
         facts += [origin.source_type, origin.software]
         if origin.model:
-            facts.append(f"model {origin.model} {origin.model_digest}, {origin.arm}, {origin.mode}")
-            facts.append(f"seed {origin.seed}, {origin.steps} steps")
+            facts.append(f"model {origin.model} {origin.model_digest}")
+        if origin.arm:
+            facts.append(f"{origin.arm}, {origin.mode}, seed {origin.seed}, {origin.steps} steps")
+        if origin.repairs:
+            facts.append(f"repaired: {', '.join(origin.repairs)}")
     if (score := verdict.watermark) is not None:
         found = "found" if score.is_marked else "not found"
         facts.append(f"watermark {found} ({score.value:.1f} of {score.threshold:.1f})")

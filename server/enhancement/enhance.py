@@ -19,7 +19,7 @@ from server.enhancement.bench import Bench
 from server.enhancement.cutting import loses_product
 from server.enhancement.diagnosis import diagnose_in_parts
 from server.enhancement.framing import has_plain_ground
-from server.enhancement.job import Job, encode_result, is_same, report
+from server.enhancement.job import Job, encode_result, is_same, report, seal_result
 from server.enhancement.nouns import (
     Defect,
     Diagnosis,
@@ -35,6 +35,7 @@ from server.enhancement.overlay import find_overlay
 from server.enhancement.planning import ORDER, is_wanted, is_worse
 from server.enhancement.restoring import Restoring, TooLarge, card_of
 from server.errors import Unavailable
+from server.provenance.sealing import UNSEALED, Sealer
 from server.stopwatch import Stopwatch
 
 MAX_UNCERTAINTY = 0.35
@@ -69,12 +70,14 @@ class Enhancer:
         workers: Executor,
         read_timeout_s: float = 0.5,
         observer: DiagnosisObserver | None = None,
+        sealer: Sealer = UNSEALED,
     ) -> None:
         """Without `restoring` nothing is restored, without `matting` a product is found by its own
-        alpha or a plain border alone; either is said in the warnings where it matters."""
+        alpha or a plain border alone; either is said in the warnings where it matters. `sealer`
+        says of pictures what was done to them."""
         self._reader, self._restoring, self._matting = reader, restoring, matting
         self._workers, self._read_timeout_s = workers, read_timeout_s
-        self._observer = observer
+        self._observer, self._sealer = observer, sealer
 
     async def enhance(self, request: EnhanceRequest) -> EnhanceResult:
         """Answers one request; cancelling the awaiting task frees what it holds.
@@ -102,6 +105,8 @@ class Enhancer:
         if not request.is_diagnosed_only:
             with watch.stage("encode"):
                 result = await bench.run(encode_result, result, picture, job)
+            with watch.stage("seal"):
+                result = await bench.run(seal_result, result, self._sealer)
         if self._observer is not None:
             found = [each.defect.value for each in result.findings if each.is_found]
             self._observer.repaired(found, [each.value for each in result.repairs])
@@ -126,14 +131,17 @@ class Enhancer:
         """Does one repair where it is wanted, and undoes it where it did harm."""
         if not is_wanted(repair, job.request, job.diagnosis):
             return
+        model = job.model
         with watch.stage(repair.value):
             better = await self._repair(repair, job)
             if better is None or await job.bench.run(is_same, better, job.picture):
+                job.model = model
                 return
         with watch.stage("diagnose"):
             diagnosis, matte = await self._look(better, job.bench)
         if is_worse(repair, job.diagnosis, diagnosis):
             job.warnings.append(f"{repair.value}: undone, since the picture was worse after it")
+            job.model = model
             return
         job.picture, job.diagnosis, job.matte = better, diagnosis, matte
         job.done.append(repair)

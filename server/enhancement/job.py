@@ -20,6 +20,8 @@ from server.enhancement.nouns import (
     Repair,
 )
 from server.imaging.encode import encode
+from server.provenance.origin import Making, SourceType, write_xmp
+from server.provenance.sealing import Sealer
 
 
 @dataclass(slots=True)
@@ -78,7 +80,25 @@ def encode_result(result: EnhanceResult, before: Picture, job: Job) -> EnhanceRe
     """With the picture, and where it changed, as files."""
     output, picture = job.request.output, job.picture
     pixels = picture.shown() if output.format is ImageFormat.JPEG else picture.pixels()
-    difference = None
-    if job.done and (moved := repairs.draw_difference(before, picture)) is not None:
-        difference = encode(moved, OutputSpec())
-    return replace(result, image=encode(pixels, output), difference=difference)
+    if not job.done:
+        return replace(result, image=encode(pixels, output))
+    moved, xmp = repairs.draw_difference(before, picture), write_xmp(find_source(result))
+    difference = None if moved is None else encode(moved, OutputSpec())
+    return replace(result, image=encode(pixels, output, xmp=xmp), difference=difference)
+
+
+def seal_result(result: EnhanceResult, sealer: Sealer) -> EnhanceResult:
+    """With what was done to it in the file, signed; a picture left as it is says nothing. Raises
+    Unavailable where it has to be signed and can't be."""
+    if result.image is None or not result.repairs:
+        return result
+    name, digest = ("", "") if result.model is None else (result.model.name, result.model.digest)
+    done = tuple(repair.value for repair in result.repairs)
+    made = Making(find_source(result), name, digest, repairs=done)
+    image, warnings = sealer.sign(result.image, made)
+    return replace(result, image=image, warnings=(*result.warnings, *warnings))
+
+
+def find_source(result: EnhanceResult) -> SourceType:
+    """A model that restored may have drawn what was not there."""
+    return SourceType.ENHANCED if result.model is None else SourceType.COMPOSITE

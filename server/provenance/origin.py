@@ -29,6 +29,7 @@ class SourceType(Enum):
 
     COMPOSITE = "compositeWithTrainedAlgorithmicMedia"
     GENERATED = "trainedAlgorithmicMedia"
+    ENHANCED = "algorithmicallyEnhanced"
 
     @property
     def uri(self) -> str:
@@ -37,15 +38,16 @@ class SourceType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """How an image was made."""
+    """How an image was made: a creative of an arm, or a repaired picture by its `repairs`."""
 
     source: SourceType
-    model: str
-    model_digest: str
-    arm: str
-    mode: str
-    seed: int
-    steps: int
+    model: str = ""
+    model_digest: str = ""
+    arm: str = ""
+    mode: str = ""
+    seed: int = 0
+    steps: int = 0
+    repairs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Origin:
     mode: str = ""
     seed: int = 0
     steps: int = 0
+    repairs: tuple[str, ...] = ()
 
 
 def write_xmp(source: SourceType) -> str:
@@ -68,8 +71,10 @@ def write_xmp(source: SourceType) -> str:
 
 def describe(made: Making) -> dict[str, Any]:
     """A manifest, as c2pa takes it."""
-    told = asdict(made)
+    told = {name: value for name, value in asdict(made).items() if value}
     del told["source"]
+    if made.arm:
+        told["seed"] = str(made.seed)
     software = {"name": SOFTWARE, "version": VERSION}
     action = {
         "action": "c2pa.created",
@@ -81,7 +86,7 @@ def describe(made: Making) -> dict[str, Any]:
         "claim_generator_info": [software],
         "assertions": [
             {"label": "c2pa.actions.v2", "data": {"actions": [action]}},
-            {"label": ASSERTION, "data": told | {"seed": str(made.seed)}},
+            {"label": ASSERTION, "data": told},
         ],
     }
 
@@ -113,11 +118,12 @@ def read_origin(manifest: Mapping[str, Any]) -> Origin | None:
         mode=_text(told.get("mode")),
         seed=_number(told.get("seed"), 2**64),
         steps=_number(told.get("steps"), 2**32),
+        repairs=_texts(told.get("repairs")),
     )
 
 
-_TOLD = ("model", "model_digest", "arm", "mode", "seed", "steps")
-_LONGEST = 200
+_TOLD = ("model", "model_digest", "arm", "mode", "seed", "steps", "repairs")
+_LONGEST, _MOST = 200, 32
 
 
 def _list(value: Any) -> list[Mapping[str, Any]]:
@@ -127,6 +133,11 @@ def _list(value: Any) -> list[Mapping[str, Any]]:
 
 def _text(value: Any) -> str:
     return value[:_LONGEST] if isinstance(value, str) else ""
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    entries = value if isinstance(value, list) else []
+    return tuple(entry[:_LONGEST] for entry in entries[:_MOST] if isinstance(entry, str))
 
 
 def _number(value: Any, end: int) -> int:

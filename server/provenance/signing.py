@@ -70,7 +70,7 @@ class FileSigner:
     def check(self) -> None:
         """Signs a picture and reads it back. Raises CredentialsUnusable."""
         image = encode(np.zeros((8, 8, 3), np.uint8), OutputSpec())
-        made = Making(SourceType.GENERATED, "check", "", "", "", 0, 0)
+        made = Making(SourceType.GENERATED, "check")
         try:
             signed = self.sign(image.data, image.mime_type, made)
             with c2pa.Reader(image.mime_type, io.BytesIO(signed), context=self._context) as reader:

@@ -34,6 +34,7 @@ class Origin:
     mode: str
     seed: int
     steps: int
+    repairs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,11 @@ class Verified:
         if (origin := self.origin) is not None:
             facts += [origin.source_type, origin.software]
             if origin.model:
-                facts.append(f"model {origin.model}, {origin.arm}, seed {origin.seed}")
+                facts.append(f"model {origin.model}")
+            if origin.arm:
+                facts.append(f"{origin.arm}, seed {origin.seed}")
+            if origin.repairs:
+                facts.append(f"repaired: {', '.join(origin.repairs)}")
         if self.is_watermarked is not None:
             found = "found" if self.is_watermarked else "not found"
             facts.append(f"watermark {found} ({self.watermark_score:.1f})")
@@ -86,6 +91,7 @@ def read_verified(reply: pb.VerifyImageResponse) -> Verified:
             made.mode,
             made.seed,
             made.steps,
+            tuple(made.repairs),
         )
     is_known = reply.HasField("is_watermarked")
     return Verified(

@@ -49,7 +49,7 @@ def test_images_are_told_apart_in_lines_and_in_the_status(tmp_path, verify):
         (tmp_path / name).write_bytes(data)
     status, said, _ = verify(tmp_path / "good.png")
     assert status == 0 and "manifest valid" in said and "(development)" in said
-    assert "model etalage abc, generic, create; seed 5, 4 steps; watermark found" in said
+    assert "model etalage abc; generic, create, seed 5, 4 steps; watermark found" in said
     status, said, _ = verify(tmp_path / "good.png", tmp_path / "changed.png", tmp_path / "bare.png")
     assert status == 1 and "manifest tampered; assertion.hashedURI.mismatch" in said
     assert "bare.png: manifest absent; watermark not found" in said

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65talage/v1/provenance.proto\x12\netalage.v1\"#\n\x12VerifyImageRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\"\xb6\x02\n\x13VerifyImageResponse\x12+\n\x08manifest\x18\x01 \x01(\x0e\x32\x19.etalage.v1.ManifestState\x12\"\n\x06signer\x18\x02 \x01(\x0b\x32\x12.etalage.v1.Signer\x12\"\n\x06origin\x18\x03 \x01(\x0b\x32\x12.etalage.v1.Origin\x12\x0e\n\x06\x66\x61ults\x18\x04 \x03(\t\x12\x1b\n\x0eis_watermarked\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12\x1c\n\x0fwatermark_score\x18\x06 \x01(\x02H\x01\x88\x01\x01\x12 \n\x13watermark_threshold\x18\x07 \x01(\x02H\x02\x88\x01\x01\x42\x11\n\x0f_is_watermarkedB\x12\n\x10_watermark_scoreB\x16\n\x14_watermark_threshold\"~\n\x06Signer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0corganization\x18\x02 \x01(\t\x12&\n\x05trust\x18\x03 \x01(\x0e\x32\x17.etalage.v1.SignerTrust\x12\x11\n\talgorithm\x18\x04 \x01(\t\x12\x15\n\rserial_number\x18\x05 \x01(\t\"\x8c\x01\n\x06Origin\x12\x13\n\x0bsource_type\x18\x01 \x01(\t\x12\x10\n\x08software\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\t\x12\x0b\n\x03\x61rm\x18\x05 \x01(\t\x12\x0c\n\x04mode\x18\x06 \x01(\t\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x12\r\n\x05steps\x18\x08 \x01(\r*\x81\x01\n\rManifestState\x12\x1e\n\x1aMANIFEST_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MANIFEST_STATE_ABSENT\x10\x01\x12\x18\n\x14MANIFEST_STATE_VALID\x10\x02\x12\x1b\n\x17MANIFEST_STATE_TAMPERED\x10\x03*}\n\x0bSignerTrust\x12\x1c\n\x18SIGNER_TRUST_UNSPECIFIED\x10\x00\x12\x18\n\x14SIGNER_TRUST_UNKNOWN\x10\x01\x12\x1c\n\x18SIGNER_TRUST_DEVELOPMENT\x10\x02\x12\x18\n\x14SIGNER_TRUST_TRUSTED\x10\x03\x32\x63\n\x11ProvenanceService\x12N\n\x0bVerifyImage\x12\x1e.etalage.v1.VerifyImageRequest\x1a\x1f.etalage.v1.VerifyImageResponseBl\n\x0e\x63om.etalage.v1B\x0fProvenanceProtoP\x01Z:github.com/etalage/etalage/clients/go/etalage/v1;etalagev1\xaa\x02\nEtalage.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65talage/v1/provenance.proto\x12\netalage.v1\"#\n\x12VerifyImageRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\"\xb6\x02\n\x13VerifyImageResponse\x12+\n\x08manifest\x18\x01 \x01(\x0e\x32\x19.etalage.v1.ManifestState\x12\"\n\x06signer\x18\x02 \x01(\x0b\x32\x12.etalage.v1.Signer\x12\"\n\x06origin\x18\x03 \x01(\x0b\x32\x12.etalage.v1.Origin\x12\x0e\n\x06\x66\x61ults\x18\x04 \x03(\t\x12\x1b\n\x0eis_watermarked\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12\x1c\n\x0fwatermark_score\x18\x06 \x01(\x02H\x01\x88\x01\x01\x12 \n\x13watermark_threshold\x18\x07 \x01(\x02H\x02\x88\x01\x01\x42\x11\n\x0f_is_watermarkedB\x12\n\x10_watermark_scoreB\x16\n\x14_watermark_threshold\"~\n\x06Signer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0corganization\x18\x02 \x01(\t\x12&\n\x05trust\x18\x03 \x01(\x0e\x32\x17.etalage.v1.SignerTrust\x12\x11\n\talgorithm\x18\x04 \x01(\t\x12\x15\n\rserial_number\x18\x05 \x01(\t\"\x9d\x01\n\x06Origin\x12\x13\n\x0bsource_type\x18\x01 \x01(\t\x12\x10\n\x08software\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\t\x12\x0b\n\x03\x61rm\x18\x05 \x01(\t\x12\x0c\n\x04mode\x18\x06 \x01(\t\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x12\r\n\x05steps\x18\x08 \x01(\r\x12\x0f\n\x07repairs\x18\t \x03(\t*\x81\x01\n\rManifestState\x12\x1e\n\x1aMANIFEST_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MANIFEST_STATE_ABSENT\x10\x01\x12\x18\n\x14MANIFEST_STATE_VALID\x10\x02\x12\x1b\n\x17MANIFEST_STATE_TAMPERED\x10\x03*}\n\x0bSignerTrust\x12\x1c\n\x18SIGNER_TRUST_UNSPECIFIED\x10\x00\x12\x18\n\x14SIGNER_TRUST_UNKNOWN\x10\x01\x12\x1c\n\x18SIGNER_TRUST_DEVELOPMENT\x10\x02\x12\x18\n\x14SIGNER_TRUST_TRUSTED\x10\x03\x32\x63\n\x11ProvenanceService\x12N\n\x0bVerifyImage\x12\x1e.etalage.v1.VerifyImageRequest\x1a\x1f.etalage.v1.VerifyImageResponseBl\n\x0e\x63om.etalage.v1B\x0fProvenanceProtoP\x01Z:github.com/etalage/etalage/clients/go/etalage/v1;etalagev1\xaa\x02\nEtalage.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,10 +32,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'etalage.v1.provenance_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016com.etalage.v1B\017ProvenanceProtoP\001Z:github.com/etalage/etalage/clients/go/etalage/v1;etalagev1\252\002\nEtalage.V1'
-  _globals['_MANIFESTSTATE']._serialized_start=665
-  _globals['_MANIFESTSTATE']._serialized_end=794
-  _globals['_SIGNERTRUST']._serialized_start=796
-  _globals['_SIGNERTRUST']._serialized_end=921
+  _globals['_MANIFESTSTATE']._serialized_start=682
+  _globals['_MANIFESTSTATE']._serialized_end=811
+  _globals['_SIGNERTRUST']._serialized_start=813
+  _globals['_SIGNERTRUST']._serialized_end=938
   _globals['_VERIFYIMAGEREQUEST']._serialized_start=43
   _globals['_VERIFYIMAGEREQUEST']._serialized_end=78
   _globals['_VERIFYIMAGERESPONSE']._serialized_start=81
@@ -43,7 +43,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNER']._serialized_start=393
   _globals['_SIGNER']._serialized_end=519
   _globals['_ORIGIN']._serialized_start=522
-  _globals['_ORIGIN']._serialized_end=662
-  _globals['_PROVENANCESERVICE']._serialized_start=923
-  _globals['_PROVENANCESERVICE']._serialized_end=1022
+  _globals['_ORIGIN']._serialized_end=679
+  _globals['_PROVENANCESERVICE']._serialized_start=940
+  _globals['_PROVENANCESERVICE']._serialized_end=1039
 # @@protoc_insertion_point(module_scope)

@@ -68,7 +68,7 @@ class Signer(_message.Message):
     def __init__(self, name: _Optional[str] = ..., organization: _Optional[str] = ..., trust: _Optional[_Union[SignerTrust, str]] = ..., algorithm: _Optional[str] = ..., serial_number: _Optional[str] = ...) -> None: ...
 
 class Origin(_message.Message):
-    __slots__ = ("source_type", "software", "model", "model_digest", "arm", "mode", "seed", "steps")
+    __slots__ = ("source_type", "software", "model", "model_digest", "arm", "mode", "seed", "steps", "repairs")
     SOURCE_TYPE_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,7 @@ class Origin(_message.Message):
     MODE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
+    REPAIRS_FIELD_NUMBER: _ClassVar[int]
     source_type: str
     software: str
     model: str
@@ -85,4 +86,5 @@ class Origin(_message.Message):
     mode: str
     seed: int
     steps: int
-    def __init__(self, source_type: _Optional[str] = ..., software: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., arm: _Optional[str] = ..., mode: _Optional[str] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ...) -> None: ...
+    repairs: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, source_type: _Optional[str] = ..., software: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., arm: _Optional[str] = ..., mode: _Optional[str] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., repairs: _Optional[_Iterable[str]] = ...) -> None: ...
