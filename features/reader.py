@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import time
@@ -98,7 +99,9 @@ class FeatureReader:
         num_kept: int = 4096,
         clock: Callable[[], float] = time.time,
         breaker: Breaker | None = None,
+        min_read_s: float = 0.0,
     ) -> None:
+        """A read of a shopper takes `min_read_s` at least, whether they are known or not."""
         self.fingerprint = fingerprint(width, encoder_digest)
         self._config = config
         self._width = width
@@ -106,6 +109,7 @@ class FeatureReader:
         self._refresh_s = refresh_s
         self._clock = clock
         self._breaker: Breaker = breaker or NoBreaker()
+        self._min_read_s = min_read_s
         self._kept = KeptProducts(num_kept, clock)
         self._stopped = Event()
 
@@ -146,7 +150,11 @@ class FeatureReader:
             wanted += ((USER_PROFILE.name, users), (USER_RECENT.name, users))
         if product_ids:
             wanted.append((PRODUCT_FEATURES.name, product_ids))
+        started_s = time.monotonic()
         answers = await self._ask(wanted, timeout_s) if wanted else {}
+        if user_id is not None and self._min_read_s:
+            left_s = min(self._min_read_s, timeout_s) - (time.monotonic() - started_s)
+            await asyncio.sleep(max(left_s, 0.0))
         shopper = None if user_id is None else self._join_shopper(user_id, answers)
         return shopper, self._pick_products(product_ids, answers)
 

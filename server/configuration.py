@@ -239,6 +239,12 @@ class FeaturesSlice(Slice):
     timeout_s: float = seconds(
         0.25, "longest wait for one read; then the image is made without the shopper", gt=0, le=60
     )
+    min_read_s: float = seconds(
+        0.0,
+        "least time of a read that names a shopper, so that it does not tell who is known; 0: none",
+        ge=0,
+        le=1,
+    )
     user_profile_ttl_s: float = seconds(
         30 * DAY_S, "age beyond which a profile is stale; 0: any age", ge=0, le=3650 * DAY_S
     )

@@ -66,6 +66,18 @@ def locked(store):
         connection.execute("ROLLBACK")
 
 
+async def test_a_read_of_a_shopper_takes_its_least_time_whoever_they_are(tmp_path):
+    store = make_store(tmp_path)
+    write_row(store, USER_PROFILE, "anna", **profile())
+    reader = make_reader(store, min_read_s=0.05)
+    reader.start()
+    for user_id in ("anna", "nobody"):
+        started_s = time.monotonic()
+        await reader.read_shopper(user_id, timeout_s=LONG_S)
+        assert time.monotonic() - started_s >= 0.05
+    await reader.close()
+
+
 async def test_a_shopper_and_a_product_are_read(filled, reader):
     shopper = await reader.read_shopper("anna", timeout_s=LONG_S)
     assert shopper.status is Status.FOUND and shopper.profile.tolist() == taste(1)
