@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from diffusion.checkpoint import DEFAULT_CHECKPOINT
+from diffusion.encoders import Encoders
 from etalage import AsyncClient, Client
-from features.prepare import DemoShoppers, choose_demo_shoppers
+from features.prepare import DemoShoppers, choose_demo_shoppers, prepare_world
+from features.store import StoreConfig
 from server.demo.process import Ports, running_server, scrape
 
 SERVE = (
@@ -41,8 +46,24 @@ class Running:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    home = tmp_path_factory.mktemp("home")
+def make_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Homes that hold the embedded world, which is made once for all who test side by side."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    config = StoreConfig(home=shared / "furnished")
+    prepare_world(config, Encoders.load(DEFAULT_CHECKPOINT / "encoders"), progress=False)
+
+    def make_home() -> Path:
+        home = tmp_path_factory.mktemp("home")
+        return shutil.copytree(config.home, home, dirs_exist_ok=True)
+
+    return make_home
+
+
+@pytest.fixture(scope="session")
+def running(make_home: Callable[[], Path]) -> Iterator[Running]:
+    home = make_home()
     log = home / "server.log"
     with running_server(SERVE, home, log, lambda: None) as ports:
         yield Running(ports, choose_demo_shoppers(home), log)

@@ -43,8 +43,8 @@ def killable_server(home: Path) -> Iterator[tuple[Ports, int]]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
+def home(make_home: Callable[[], Path]) -> Path:
+    return make_home()
 
 
 @contextmanager

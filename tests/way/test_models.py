@@ -6,7 +6,7 @@ import asyncio
 import io
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -62,8 +62,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def serving(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    home = tmp_path_factory.mktemp("home")
+def serving(folder: Path, make_home: Callable[[], Path]) -> Iterator[Running]:
+    home = make_home()
     command = (
         *(*SERVE, f"--model.specifications={write(folder)}", "--engine.buckets=1,2,4,8"),
         "--verification.max_roughness=1000",  # an untrained model draws noise
