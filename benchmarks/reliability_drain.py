@@ -227,8 +227,8 @@ async def _measure(report: Report, is_quick: bool) -> None:
         ]
         rolled = await roll(folder / "rolling", num_restarts)
     for each in (*stops, rolled):
-        if each.num_lost:
-            tqdm.write(f"lost: {each}")
+        if each.num_lost or (each is not rolled and each.num_odd):
+            tqdm.write(f"lost or odd: {each}")
     lost = sum(each.num_lost for each in (*stops, rolled))
     report.add("drain.lost", [lost], "calls", target=0, better="lower")
     odd = sum(each.num_odd for each in stops)

@@ -56,6 +56,7 @@ class Shop:
     ports: Ports
     products: tuple[str, ...]
     shoppers: tuple[str, ...]
+    features: StoreConfig
 
     def read(self) -> Mapping[str, float]:
         """Its metrics, by name and labels as they are written."""
@@ -82,7 +83,7 @@ def running_shop(*flags: str, online_store: Mapping[str, Any] | None = None) -> 
         lines = (part / "products.jsonl").read_text("utf-8").splitlines()
         products = tuple(str(json.loads(line)["product_id"]) for line in lines)
         with running_server(command, config.home, folder / "server.log", lambda: None) as ports:
-            yield Shop(ports, products, list_known_shoppers(config.home))
+            yield Shop(ports, products, list_known_shoppers(config.home), config)
 
 
 def list_known_shoppers(home: Path) -> tuple[str, ...]:

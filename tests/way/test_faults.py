@@ -2,6 +2,7 @@
 clients that mean no good."""
 
 import asyncio
+import math
 import os
 import shutil
 import signal
@@ -13,6 +14,10 @@ from redis import Redis
 
 from benchmarks.reliability_overload import running_shop
 from etalage import AsyncClient, Client, Retries, Unavailable
+from features.consent import read_online
+from features.schema import USER_PROFILE
+from features.store import open_store
+from tests.features.stores import write_row
 from tests.server.image_cache.conftest import RedisServer
 
 STEPS = 4
@@ -112,6 +117,41 @@ async def test_a_feature_store_that_died_is_read_again_when_it_is_back(redis, sh
     redis.start()
     await until_personal(shop)
     assert not is_open(shop, "feature_store")
+
+
+def spoil(redis, shop, user, numbers=lambda embedding: embedding, age_s=0.0):
+    """Writes the profile anew, as another writer would: Redis keeps the newer one otherwise."""
+    store = open_store(shop.features)
+    _, told = read_online(store, USER_PROFILE, user)
+    redis.delete(find_row(redis, user))
+    told["embedding"] = numbers(told["embedding"])
+    write_row(store, USER_PROFILE, user, age_s=age_s, **told)
+
+
+def find_row(redis, user):
+    (name,) = redis.scan_iter(f"*{user}*")
+    return name
+
+
+async def test_rows_that_can_not_be_used_are_told_apart_and_harm_nobody_else(redis, shop, client):
+    """A vector of another width, one that is no number, a row too old, one that is half written."""
+    healthy = await until_personal(shop)
+    generic = ask(client, shop, user=None)
+    wide, broken, old, torn = shop.shoppers[2:6]
+    with Redis(port=redis.port) as store:
+        spoil(store, shop, wide, lambda numbers: numbers[:-1])
+        spoil(store, shop, broken, lambda numbers: [math.nan, *numbers[1:]])
+        spoil(store, shop, old, age_s=90 * 86_400.0)
+        for field in store.hkeys(name := find_row(store, torn)):
+            store.hset(name, field, b"\x0a\xff")
+    reasons = {}
+    for user in (wide, broken, old, torn):
+        result = ask(client, shop, user=user)
+        reasons[user] = result.personalization.reason
+        assert result.image.data == generic.image.data
+    expected = ("invalid_features", "invalid_features", "stale", "no_consent")
+    assert tuple(reasons.values()) == expected
+    assert ask(client, shop).image.data == healthy.image.data
 
 
 def test_a_client_that_floods_pings_is_sent_away_and_others_are_answered(shop, client):
