@@ -84,6 +84,7 @@ class Engine:
         self.models = {model.name: model for model in models}
         self.observer = observer or Silence()
         self._clock = clock
+        self._stepped_s: float | None = None  # when the last forward ended, unless all waited since
         self._device = models[0].device
         self._to_warm: dict[str, list[RowRequest]] = {}
         self._lock = threading.Lock()
@@ -326,6 +327,8 @@ class Engine:
         """All that came since the last tick; waits only where there is nothing else to do."""
         # A released ticket may have no row that steps: it still must go.
         wait = not self._tickets and not self._warming
+        if wait:
+            self._stepped_s = None
         # No more than are there now: who is answered at once may ask again before this ends.
         for _ in range(max(self._incoming.qsize(), int(wait))):
             ticket = self._incoming.get()
@@ -464,8 +467,11 @@ class Engine:
         num_forward_rows = sum(row.num_forward_rows for row in batch)
         bucket = self.pace.bucket(num_forward_rows)
         model = self.models[batch[0].request.model]
+        # What is done between two forwards is paid by those who wait, too.
+        between_s = 0.0 if self._stepped_s is None else time.perf_counter() - self._stepped_s
         elapsed_s = step_rows(model, self._staging, batch, bucket)
-        self._learn(model, batch[0].request.shape, bucket, elapsed_s)
+        self._stepped_s = time.perf_counter()
+        self._learn(model, batch[0].request.shape, bucket, between_s + elapsed_s)
         self.observer.tick(model.name, bucket, num_forward_rows, elapsed_s)
 
     def _learn(

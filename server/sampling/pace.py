@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 SMOOTHING = 0.15
@@ -17,17 +18,21 @@ SMOOTHING = 0.15
 SURPRISE = 2.0
 """One observation counts as at most so many times what is known: the OS may have slept in it."""
 
-
 OBLIVION = 1.0005
-"""By so much what is remembered of the fastest tick fades with each one seen: a machine that was
-made half as fast for good is believed after some 1,400 ticks."""
+"""By so much what is remembered of the fastest tick, and of the slowest spell, fades with each one
+seen: a machine that was made half as fast for good is believed after some 1,400 ticks."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Estimate:
     seconds: float
     best_s: float
+    slow_s: float
     num_seen: int = 1
+
+    @classmethod
+    def first(cls, seconds: float) -> _Estimate:
+        return cls(seconds, seconds, seconds)
 
     def after(self, seconds: float) -> _Estimate:
         """A mean of the first few, then smoothed, so that a first or loaded value weighs little."""
@@ -35,10 +40,12 @@ class _Estimate:
         seen = min(seconds, SURPRISE * self.seconds or seconds)
         mean = self.seconds + weight * (seen - self.seconds)
         best_s = min(seconds, OBLIVION * self.best_s, mean)
-        return _Estimate(mean, best_s, self.num_seen + 1)
+        slow_s = max(mean, self.slow_s / OBLIVION)
+        return _Estimate(mean, best_s, slow_s, self.num_seen + 1)
 
     def scaled(self, ratio: float) -> _Estimate:
-        return replace(self, seconds=self.seconds * ratio)
+        seconds = self.seconds * ratio
+        return replace(self, seconds=seconds, slow_s=max(seconds, self.slow_s / OBLIVION))
 
 
 _Estimates = Mapping[int, _Estimate]
@@ -47,11 +54,12 @@ _Estimates = Mapping[int, _Estimate]
 @dataclass(frozen=True, slots=True)
 class _Curve:
     """What is known of a key: estimates of measured buckets, and of every bucket what a tick takes
-    usually, and at best."""
+    usually, at best, and in the slowest spell of late."""
 
     estimates: _Estimates
     tick_s: Mapping[int, float]
     best_s: Mapping[int, float]
+    slow_s: Mapping[int, float]
 
 
 class Pace:
@@ -92,7 +100,7 @@ class Pace:
                 half = math.sqrt(new.seconds / known.seconds) if known.seconds else 1.0
                 estimates = {size: other.scaled(half) for size, other in estimates.items()}
             else:
-                new = _Estimate(seconds, seconds)
+                new = _Estimate.first(seconds)
             estimates[bucket] = new
             self._curves = {**self._curves, key: self._draw(estimates)}
 
@@ -108,6 +116,11 @@ class Pace:
         """The same, as fast as the fastest of late."""
         curve = self._curve(key)
         return 0.0 if curve is None else self._look_up(curve.best_s, num_forward_rows)
+
+    def slow_tick_s(self, key: Hashable, num_forward_rows: int) -> float:
+        """The same, as slow as in the slowest spell of late: a walk of many ticks may meet one."""
+        curve = self._curve(key)
+        return 0.0 if curve is None else self._look_up(curve.slow_s, num_forward_rows)
 
     def _look_up(self, ticks_s: Mapping[int, float], num_forward_rows: int) -> float:
         buckets = self.buckets
@@ -135,7 +148,7 @@ class Pace:
         best = Pace(self.buckets)
         for key in self.keys():
             if found := self._measured(key):
-                fastest = {bucket: replace(e, seconds=e.best_s) for bucket, e in found.items()}
+                fastest = {bucket: _Estimate.first(each.best_s) for bucket, each in found.items()}
                 best._curves[key] = self._draw(fastest)
         return best
 
@@ -174,7 +187,7 @@ class Pace:
     def _parse(self, found: object) -> _Estimates:
         sizes = {str(bucket): bucket for bucket in self.buckets}
         return {
-            sizes[size]: _Estimate(float(seconds), float(seconds))
+            sizes[size]: _Estimate.first(float(seconds))
             for size, seconds in (found.items() if isinstance(found, dict) else ())
             if size in sizes and type(seconds) in (int, float) and 0 < seconds < math.inf
         }
@@ -188,12 +201,16 @@ class Pace:
         return {bucket: found for bucket, found in estimates.items() if bucket in buckets}
 
     def _draw(self, estimates: _Estimates) -> _Curve:
-        usual = sorted((bucket, found.seconds) for bucket, found in estimates.items())
-        best = sorted((bucket, found.best_s) for bucket, found in estimates.items())
+        found = sorted(estimates.items())
+        usual, best, slow = (
+            [(bucket, take(each)) for bucket, each in found]
+            for take in (attrgetter("seconds"), attrgetter("best_s"), attrgetter("slow_s"))
+        )
         return _Curve(
             estimates,
             {bucket: _interpolate(usual, bucket) for bucket in self.buckets},
             {bucket: _interpolate(best, bucket) for bucket in self.buckets},
+            {bucket: _interpolate(slow, bucket) for bucket in self.buckets},
         )
 
 

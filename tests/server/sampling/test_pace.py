@@ -117,6 +117,20 @@ def test_the_best_of_late_outlives_a_slow_spell_and_fades_in_a_long_one():
     assert pace.at_best().tick_s(KEY, 1) == pytest.approx(0.05, rel=0.01)
 
 
+def test_the_slowest_spell_of_late_is_expected_again_and_fades_in_a_long_fast_one():
+    pace = measured({1: 0.01})
+    for _ in range(40):
+        pace.record(KEY, 1, 0.02)
+    for _ in range(40):
+        pace.record(KEY, 1, 0.01)
+    assert pace.tick_s(KEY, 1) == pytest.approx(0.01, rel=0.01)
+    assert 0.0195 < pace.slow_tick_s(KEY, 1) < 0.02
+    for _ in range(1400):
+        pace.record(KEY, 1, 0.01)
+    assert pace.slow_tick_s(KEY, 1) == pytest.approx(0.01, rel=0.01)
+    assert pace.at_best().slow_tick_s(KEY, 1) == pace.best_tick_s(KEY, 1)
+
+
 def test_the_best_is_never_slower_than_what_is_usual():
     pace = measured({1: 0.05})
     for _ in range(100):
