@@ -23,7 +23,7 @@ PINS = Path("constraints.txt")
 HASHES = Path(__file__).with_name("hashes.txt")
 SERVING = Path(__file__).with_name("serving.txt")
 PROJECTS = Path("pyproject.toml"), Path("clients/python/pyproject.toml")
-EXTRAS = "postgres", "redis"
+EXTRAS = "otel", "postgres", "redis"
 OURS = {"etalage", "etalage-server"}
 _LINE = re.compile(r"(?P<pin>[^\s=]+==\S+)|--hash=sha256:(?P<digest>[0-9a-f]{64})")
 

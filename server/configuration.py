@@ -7,6 +7,7 @@ file, the environment and flags. A key is `slice.name`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -552,6 +553,29 @@ class LoggingSlice(Slice):
     level: Literal["debug", "info", "warning", "error"] = setting("info", "least severity told")
 
 
+class TracingSlice(Slice):
+    """Traces of requests, for a collector of OpenTelemetry; needs the extra `otel`."""
+
+    endpoint: str = setting(
+        "",
+        "URL of a collector that takes OTLP by HTTP, such as http://collector:4318; empty: none",
+    )
+    ratio: float = setting(
+        1.0,
+        "share of the requests that are traced where the caller has not decided",
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, endpoint: str) -> str:
+        if endpoint and not re.fullmatch(r"https?://[^/@\s?#]+(/[^\s?#]*)?", endpoint):
+            raise ValueError("must be http:// or https:// and a host, without a password")
+        return endpoint
+
+
 class DrainSlice(Slice):
     """How the server stops."""
 
@@ -586,6 +610,7 @@ class Configuration(BaseSettings):
     provenance: ProvenanceSlice = ProvenanceSlice()
     privacy: PrivacySlice = PrivacySlice()
     logging: LoggingSlice = LoggingSlice()
+    tracing: TracingSlice = TracingSlice()
     drain: DrainSlice = DrainSlice()
 
     @classmethod

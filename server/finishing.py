@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +42,7 @@ class Picture:
     composition: Composition
     fidelity: Fidelity
     reasons: tuple[str, ...]
+    verify_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,13 @@ def finish(
     """A sampled picture [h, w, 3] as the frame wants it, and whether it is good."""
     cutout, mode = dress(commission, row.look)
     composition = compose_in(pixels, cutout, commission.frame, mode)
+    composed_s = time.perf_counter()
     fidelity = measure(composition, commission.product.packshot)
     reasons = verify(composition, fidelity, limits, safety)
+    verify_s = time.perf_counter() - composed_s
     if commission.request.mode is not Mode.PRESERVE:
         fidelity = replace(fidelity, max_difference=None)
-    return Picture(row.seed, row.look, composition, fidelity, reasons)
+    return Picture(row.seed, row.look, composition, fidelity, reasons, verify_s)
 
 
 def dress(commission: Commission, look: tuple[str, ...]) -> tuple[NDArray[np.uint8] | None, Mode]:

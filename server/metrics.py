@@ -286,11 +286,14 @@ class Metrics:
     def started(self, method: str) -> None:
         self._in_flight(self.method(method)).inc()
 
-    def finished(self, method: str, code: str, source: str, seconds: float) -> None:
+    def finished(
+        self, method: str, code: str, source: str, seconds: float, trace_id: str = ""
+    ) -> None:
+        """`trace_id` of a trace in which one can look at such a request."""
         label = self.method(method)
         self._in_flight(label).dec()
         self._requests(label, code, source).inc()
-        self._request_s(label).observe(seconds)
+        self._request_s(label).observe(seconds, {"trace_id": trace_id} if trace_id else None)
 
     def not_ours(self, code: str) -> None:
         """A call of a method that nobody implements."""

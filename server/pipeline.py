@@ -139,6 +139,7 @@ class Pipeline:
         """
         watch = Stopwatch()
         assigned = await self._assign(request, watch)
+        watch.trace(assign=watch.total_s)
         with (
             self._counting(assigned, watch),
             self._models.lease(assigned.request.model) as revision,

@@ -169,6 +169,7 @@ class Studio:
                     for pixels, row in zip(sampled, rows, strict=True)
                 )
             )
+        watch.trace(verify=max(picture.verify_s for picture in pictures))
         for number, picture in zip(creation.missing, pictures, strict=True):
             if not picture.reasons:
                 creation.pictures[number] = picture

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import uvloop
 
-from server import logs
+from server import logs, tracing
 from server.access.access import Access
 from server.access.exposure import check_exposure
 from server.commands.batches import open_batches
@@ -101,6 +101,7 @@ async def run_server(
 ) -> None:
     """From open ports to closed ones. Raises OSError where a port can't be had, and StartFailed."""
     stopping = Stopping()
+    configure_tracing(configuration)
     programme = read_programme(configuration.experiments)
     check_targeting(programme, configuration)
     doors = images, batches, enhancement, experiments, provenance, privacy, models
@@ -160,6 +161,7 @@ async def run_server(
         await admin.stop()
         await access.close()
         metrics.close()
+        await asyncio.to_thread(tracing.close)
         log.info("stopped")
 
 
@@ -169,6 +171,14 @@ def open_access(configuration: Configuration, metrics: Metrics) -> Access:
         check_exposure(configuration)
         return Access.open(configuration.access, metrics)
     except ValueError as error:  # each says which file or setting is wrong
+        raise StartFailed(str(error)) from error
+
+
+def configure_tracing(configuration: Configuration) -> None:
+    """Raises StartFailed."""
+    try:
+        tracing.configure(configuration.tracing)
+    except tracing.TracingUnusable as error:
         raise StartFailed(str(error)) from error
 
 

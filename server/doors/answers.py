@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from google.protobuf.message import Message
 
+from server import tracing
 from server.access.calls import name_apart
 from server.configuration import ServerSlice
 from server.core import Accepted, Answer, Event, ImageRequest, ImageResult, Source
@@ -108,7 +109,8 @@ class Answers:
 
     async def _generate(self, request: ImageRequest, on_event: Listener | None) -> ImageResult:
         assert self._pipeline is not None  # the gate is shut until there is one
-        result = await self._pipeline.generate(request, on_event)
+        with tracing.inside("generate"):
+            result = await self._pipeline.generate(request, on_event)
         self._observer.stages(result.timings_s)
         self._observer.personalization(result.personalization.reason.value)
         return result

@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from server import logs
+from server import logs, tracing
 from server.access.calls import Call, enter_call
 from server.access.reception import Reception
 from server.access.scopes import Rule, need_of
@@ -44,6 +44,7 @@ class _Call:
     source: str = "none"
     is_inside: bool = False
     admitted: Call | None = None
+    span: tracing.Span | None = None
 
     def note(self, message: object) -> None:
         source = source_of(message)
@@ -125,6 +126,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     async def _attend(self, method: str, context: Context) -> AsyncIterator[_Call]:
         call = _Call(method, _request_id(context), time.monotonic())
         logs.bind_request(call.request_id)
+        call.span = tracing.begin(method, context.invocation_metadata() or ())
+        if call.span is not None:
+            logs.bind_trace(call.span.trace_id)
         context.set_trailing_metadata(((_REQUEST_ID, call.request_id),))
         self._metrics.started(method)
         failure: Exception | None = None
@@ -155,7 +159,8 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             self._gate.leave(seconds)
         if call.admitted is not None:
             call.admitted.end()
-        self._metrics.finished(call.method, code, call.source, seconds)
+        exemplar = call.span.trace_id if call.span is not None and call.span.is_sampled else ""
+        self._metrics.finished(call.method, code, call.source, seconds, exemplar)
         told = {"method": call.method, "code": code, "seconds": round(seconds, 4)}
         if call.admitted is not None:
             told["tenant"] = call.admitted.tenant
@@ -165,6 +170,8 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             log.info("refused", reason=reason_of(failure), **told)
         else:
             log.info("answered", source=call.source, **told)
+        if call.span is not None:
+            call.span.finish(code, call.source)
 
 
 async def _admit(reception: Reception, method: str, context: Context) -> Call | None:

@@ -28,6 +28,7 @@ from etalage.v1.experiments_pb2_grpc import ExperimentServiceStub
 from etalage.v1.images_pb2_grpc import ImageServiceStub
 from server.demo.process import running_server, scrape
 from tests.fuzz.seeds import draw
+from tests.server.collector import collecting
 from tests.way.conftest import SERVE
 
 PRODUCT = "backpack"
@@ -103,6 +104,8 @@ class Looked:
     shoppers: tuple[str, ...]
     embeddings: dict[str, np.ndarray]
     files: dict[str, bytes]
+    spans: tuple[str, ...]
+    """Their names."""
 
 
 @pytest.fixture(scope="module")
@@ -119,17 +122,22 @@ def looked(running, tmp_path_factory) -> Looked:
     )
     who, told = running.shoppers, Told()
     known = *list(who.tastes)[:3], who.no_consent, who.cold_start
-    with running_server(command, home, folder / "server.log", lambda: None) as ports:
-        with grpc.insecure_channel(ports.server) as channel:
-            ask_everything(channel, told, known, mood)
-        told.put("metrics", "scrape", scrape(ports))
+    with collecting() as collector:
+        command = (*command, f"--tracing.endpoint={collector.endpoint}")
+        with running_server(command, home, folder / "server.log", lambda: None) as ports:
+            with grpc.insecure_channel(ports.server) as channel:
+                ask_everything(channel, told, known, mood)
+            told.put("metrics", "scrape", scrape(ports))
+    for body in collector.bodies:
+        told.put("traces", "spans", body)
     paths = [path for root in (folder, home) for path in root.rglob("*") if path.is_file()]
     files = {
         str(path): path.read_bytes()
         for path in paths
         if not any(each in str(path) for each in HOLDERS)
     }
-    return Looked(told, (*known, STRANGER, SESSION), read_embeddings(home, known), files)
+    spans = tuple(span.name for span in collector.spans)
+    return Looked(told, (*known, STRANGER, SESSION), read_embeddings(home, known), files, spans)
 
 
 def ask_everything(channel: grpc.Channel, told: Told, known: tuple[str, ...], mood: Path) -> None:
@@ -247,6 +255,13 @@ def test_the_server_was_busy_and_went_wrong_in_every_way(looked):
     assert len(looked.embeddings) >= 3
 
 
+def test_every_stage_of_the_way_is_traced(looked):
+    stages = "assign read fuse plan queue sample decode compose verify encode seal explain"
+    assert {"etalage.v1.ImageService/GenerateImage", "generate", *stages.split()} <= set(
+        looked.spans
+    )
+
+
 def test_what_is_looked_for_would_be_found(looked):
     name, vector = next(iter(looked.embeddings.items()))
     rows = (
@@ -259,7 +274,7 @@ def test_what_is_looked_for_would_be_found(looked):
         assert find_ids(content, looked.shoppers) == [STRANGER]
 
 
-def test_no_answer_error_or_metadata_tells_who_asked(looked):
+def test_no_answer_error_metadata_or_trace_tells_who_asked(looked):
     for name, content in looked.told.parts.items():
         assert find_ids(content, looked.shoppers) == [], name
         assert find_embeddings(content, looked.embeddings) == [], name
