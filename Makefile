@@ -54,7 +54,7 @@ check-stubs: setup
 
 FUZZ_S ?= 600
 
-.PHONY: fuzz hashes sbom
+.PHONY: fuzz hashes sbom check-image
 fuzz: setup  ## look for bytes that do harm, FUZZ_S seconds for each kind; findings go to tests/fuzz/findings/
 	$(PIP) -e '.[fuzz]' --no-build-isolation
 	for name in requests pictures files; do $(PY) -m tests.fuzz $$name --seconds $(FUZZ_S) || exit 1; done
@@ -65,6 +65,9 @@ hashes: setup  ## write the hashes of what constraints.txt pins to deploy/hashes
 sbom: setup  ## what is installed, as CycloneDX, in out/sbom.json
 	mkdir -p out
 	$(PY) -m cyclonedx_py environment .venv --pyproject pyproject.toml --output-reproducible --of JSON -o out/sbom.json
+
+check-image: setup  ## the Dockerfile without a container: installed, started, healthy, stopped; IMAGE_OPTIONS=--torch-index=URL
+	$(PY) -m deploy.check_image $(IMAGE_OPTIONS)
 
 stubs: setup  ## generate the Python stubs from protos/
 	$(PY) -m grpc_tools.protoc -I protos --python_out=$(STUBS) --pyi_out=$(STUBS) --grpc_python_out=$(STUBS) $(PROTOS)

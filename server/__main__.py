@@ -24,7 +24,7 @@ _HOLDERS = "features", "experiments", "batches", "image_cache", "privacy", "logg
 """Slices that say where something of shoppers is held."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m server", description="Etalage, a model server.", allow_abbrev=False
     )
@@ -40,7 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_models(verbs)
     _add_keys(verbs)
     _add_demo(verbs)
-    parsed, unknown = parser.parse_known_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parsed, unknown = make_parser().parse_known_args(arguments)
     try:
         if unknown:
             raise ConfigurationError(f"{' '.join(unknown)}: unknown; --help lists what is allowed")
