@@ -25,6 +25,9 @@ _TRACEPARENT = "traceparent"
 _EXPORT_S = 3.0
 """After so long spans are given up, at the end as well: a server goes without its collector."""
 
+_MAX_WAITING = 4096  # spans; further ones are given up
+_PAUSE_MS = 1000.0
+
 _OUR_FAULT = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 """Codes by which a request counts as failed, as OpenTelemetry has it for servers."""
 
@@ -104,7 +107,11 @@ def configure(settings: TracingSlice) -> None:
         resource=Resource.create({"service.name": "etalage"}),
         shutdown_on_exit=False,
     )
-    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(url, timeout=_EXPORT_S)))
+    exporter = OTLPSpanExporter(url, timeout=_EXPORT_S)
+    # All that waits goes in one message: at the end there is one to wait for, not four.
+    _provider.add_span_processor(
+        BatchSpanProcessor(exporter, _MAX_WAITING, _PAUSE_MS, _MAX_WAITING)
+    )
 
 
 def close() -> None:

@@ -26,8 +26,8 @@ SECRETS = {
     "privacy": "postgresql+psycopg://u:p@postgres/x",
     "images": "redis://images:6379/0",
 }
-STOP_S = 2.0 + 1.0 + 3.0
-"""After drain.grace_s: quiet, the end of streams, and traces that are sent; see server/doors."""
+STOP_S = 2.0 + 1.0 + 2 * 3.0
+"""After drain.grace_s: quiet, the end of streams, and traces on their way and left to send."""
 
 
 class Loader(yaml.SafeLoader):
