@@ -53,8 +53,9 @@ Stage = Sequence[Instruction]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    text = "index of wheels of torch for processors; unset: pip's own"
+    text = "cpu, or cuda for what pip finds by itself (default: cuda)"
+    parser.add_argument("--device", default="cuda", help=text)
+    text = "index of wheels of torch for processors, which cpu needs"
     parser.add_argument("--torch-index", default="", help=text)
     asked = parser.parse_args()
     build, final = read_stages(DOCKERFILE.read_text("utf-8"))
