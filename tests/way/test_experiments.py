@@ -66,6 +66,8 @@ def test_a_shop_runs_an_experiment_and_reads_its_report(lab, shop):
     assert (recorded.num_accepted, recorded.rejections) == (24 + len(clicks), ())
     again = shop.record([*clicks, *seen])
     assert (again.num_accepted, again.num_known) == (0, 24 + len(clicks))
+    (faces,) = shop.experiments()
+    assert faces.is_running and [arm.name for arm in faces.arms] == ["original", "bold"]
     report = shop.report("faces", html=True)
     counts = {arm["name"]: arm["counts"] for arm in report.facts["arms"]}
     assert sum(each["shoppers"] for each in counts.values()) == 24

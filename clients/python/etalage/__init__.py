@@ -52,7 +52,14 @@ from etalage.errors import (
     Unavailable,
     Violation,
 )
-from etalage.experiments import ExperimentReport, Recorded, RejectedEvent, ShopEvent
+from etalage.experiments import (
+    Experiment,
+    ExperimentArm,
+    ExperimentReport,
+    Recorded,
+    RejectedEvent,
+    ShopEvent,
+)
 from etalage.privacy import ErasedStore, ErasureProof
 from etalage.provenance import Origin, Signer, Verified
 from etalage.requests import Product
@@ -90,6 +97,8 @@ __all__ = [
     "ErasureProof",
     "EtalageError",
     "Event",
+    "Experiment",
+    "ExperimentArm",
     "ExperimentReport",
     "Explanation",
     "Fidelity",

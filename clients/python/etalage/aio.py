@@ -25,11 +25,13 @@ from etalage.enhancement import (
 )
 from etalage.errors import translate_errors
 from etalage.experiments import (
+    Experiment,
     ExperimentReport,
     Recorded,
     ShopEvent,
     add_up,
     build_record_request,
+    read_experiments,
     read_recorded,
     read_report,
     split_events,
@@ -55,7 +57,7 @@ from etalage.requests import (
 )
 from etalage.results import Answer, Cancellation, Event, Result, SlateItem
 from etalage.v1.enhancement_pb2_grpc import EnhancementServiceStub
-from etalage.v1.experiments_pb2 import GetExperimentReportRequest
+from etalage.v1.experiments_pb2 import GetExperimentReportRequest, ListExperimentsRequest
 from etalage.v1.experiments_pb2_grpc import ExperimentServiceStub
 from etalage.v1.images_pb2_grpc import ImageServiceStub
 from etalage.v1.privacy_pb2 import ExportUserRequest
@@ -207,6 +209,14 @@ class AsyncClient:
                 answer = await self._experiments.RecordEvents(request, timeout=timeout)
             parts.append(read_recorded(piece, answer))
         return add_up(parts)
+
+    async def experiments(self, *, timeout_s: float | None = None) -> tuple[Experiment, ...]:
+        """The tests of the server, in the order of its file."""
+        timeout = self._timeout(timeout_s)
+        with translate_errors(""):
+            return read_experiments(
+                await self._experiments.ListExperiments(ListExperimentsRequest(), timeout=timeout)
+            )
 
     async def report(
         self, experiment: str, *, html: bool = False, timeout_s: float | None = None

@@ -57,6 +57,25 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class ExperimentArm:
+    """One of the things that are compared. `weight` is its share of the shoppers, 0 to 1; it shows
+    "original", "generic" or "personalized"."""
+
+    name: str
+    weight: float
+    shows: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A test of the server; shoppers are assigned to it while it `is_running`."""
+
+    key: str
+    is_running: bool
+    arms: tuple[ExperimentArm, ...]
+
+
+@dataclass(frozen=True)
 class ExperimentReport:
     """`facts` are what the JSON report has, by the names of docs/experiments.md. `html` is
     the page for people, empty unless asked for."""
@@ -83,6 +102,17 @@ def read_recorded(events: Sequence[ShopEvent], response: pb.RecordEventsResponse
         RejectedEvent(events[each.index], each.reason, each.message) for each in response.rejections
     )
     return Recorded(response.num_accepted, response.num_known, rejections)
+
+
+def read_experiments(response: pb.ListExperimentsResponse) -> tuple[Experiment, ...]:
+    return tuple(
+        Experiment(
+            each.key,
+            each.is_running,
+            tuple(ExperimentArm(arm.name, arm.weight, arm.shows) for arm in each.arms),
+        )
+        for each in response.experiments
+    )
 
 
 def read_report(response: pb.GetExperimentReportResponse) -> ExperimentReport:
