@@ -11,17 +11,17 @@ BENCHMARKS := features evaluation engine slate bulk creation restoration diagnos
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ab-demo serve test check stubs dataset train evaluate bench clean
+.PHONY: help setup demo ab-demo serve playground test check stubs dataset train evaluate bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(STAMP)  ## create .venv and install everything, pinned
 
-$(STAMP): pyproject.toml clients/python/pyproject.toml constraints.txt
+$(STAMP): pyproject.toml clients/python/pyproject.toml clients/playground/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) setuptools
-	$(PIP) --no-build-isolation -e clients/python -e '.[dev]'
+	$(PIP) --no-build-isolation -e clients/python -e clients/playground -e '.[dev]'
 	@touch $@
 
 demo: setup  ## images of one product for different shoppers, from nothing to out/demo/
@@ -32,6 +32,9 @@ ab-demo: setup  ## a simulated shop tests personalized images; report in out/ab-
 
 serve: setup  ## run the server in the foreground with the embedded defaults
 	$(PY) -m server serve
+
+playground: setup  ## a page on which to try a running server: http://127.0.0.1:8008
+	$(PY) -m etalage_playground $(PLAYGROUND_OPTIONS)
 
 test: setup  ## all tests, on up to four cores
 	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile

@@ -30,7 +30,7 @@ from deploy.hashes import (
 from diffusion.checkpoint import CheckpointUnusable
 from diffusion.pretrained import load_pretrained
 
-FOLDERS = "clients/python/etalage", "diffusion", "features", "server"
+FOLDERS = "clients/playground", "clients/python/etalage", "diffusion", "features", "server"
 UNPICKLING = {
     *("pickle.load", "pickle.loads", "pickle.Unpickler", "cloudpickle.load", "cloudpickle.loads"),
     *("torch.load", "joblib.load", "dill.load", "dill.loads", "shelve.open", "marshal.loads"),
