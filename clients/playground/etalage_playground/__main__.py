@@ -17,6 +17,8 @@ from etalage_playground.suggestions import SUGGESTIONS, read_suggestions
 
 LOOPBACK = "127.0.0.1"
 STOP_TIMEOUT_S = 2
+TIMEOUT_S = 90.0
+"""Of a call: somebody looks on, and sees how far it is."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--suggestions", type=Path, default=SUGGESTIONS, metavar="FILE",
         help="products and shoppers to offer, JSON (default: the embedded world's)")  # fmt: skip
     add_connection(parser)
+    parser.set_defaults(timeout=TIMEOUT_S)
     return parser
 
 

@@ -4,7 +4,7 @@ import { getJson, isAborted, postLines } from "./calls.js";
 import { chosen } from "./counter.js";
 import { $, h } from "./dom.js";
 import { blank, busy, figure, progress, showError } from "./figures.js";
-import { spell, tellSource, title } from "./words.js";
+import { tellDegradation, tellSource, title } from "./words.js";
 
 export function setUpCatalogue(say) {
   const panel = $("#catalogue");
@@ -90,7 +90,7 @@ async function showPictures(place, items, batch) {
       for await (const news of postLines("/api/images", item)) {
         if (news.kind !== "result") continue;
         const whom = item.user ? `for ${item.user}` : "for everybody";
-        const notes = [whom, tellSource(news.source), spell(news.degradation === "none" ? "" : news.degradation)];
+        const notes = [whom, tellSource(news.source), tellDegradation(news.degradation)];
         const alt = `${title(item.product)}, made in the batch ${whom}`;
         slot.replaceWith(figure(news.images[0], alt, title(item.product), notes));
       }

@@ -1,7 +1,7 @@
 // Pictures with what is said below them, errors, and progress.
 
 import { $, h } from "./dom.js";
-import { spell } from "./words.js";
+import { spell, title } from "./words.js";
 
 export function figure(image, alt, name = "", notes = []) {
   return h(
@@ -17,12 +17,14 @@ export function blank(name = "") {
 }
 
 export function showError(place, error) {
-  const details = error.wrong?.length ? error.wrong : [error.told].filter(Boolean);
+  const name = spell(error.name.replace(/(?<=.)([A-Z])/g, " $1").toLowerCase());
+  const told = error.told?.toLowerCase() === name ? null : error.told;
+  const details = error.wrong?.length ? error.wrong : [told].filter(Boolean);
   place.replaceChildren(
     h(
       "div",
       { class: "error", role: "alert" },
-      h("b", {}, `${spell(error.name.replace(/(?<=.)([A-Z])/g, " $1").toLowerCase()).replace(/^./, (c) => c.toUpperCase())}: `),
+      h("b", {}, `${title(name)}: `),
       error.text ?? error.message,
       details.length > 0 && h("ul", {}, details.map((each) => h("li", {}, each))),
     ),

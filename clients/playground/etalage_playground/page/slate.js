@@ -4,7 +4,7 @@ import { isAborted, postLines } from "./calls.js";
 import { chosen, tellShopper } from "./counter.js";
 import { $, h } from "./dom.js";
 import { blank, busy, figure, showError } from "./figures.js";
-import { milliseconds, sum, tellReason, title } from "./words.js";
+import { milliseconds, sum, tellDegradation, tellReason, title } from "./words.js";
 
 const SIZE = 6;
 const SHARED = { model: "quality", seed: 7, longest_side: 320, format: "webp" };
@@ -68,10 +68,10 @@ class Row {
       showError(failed, error);
       return failed;
     }
-    const isGeneric = result.arm === "generic";
-    if (!isGeneric) this.note.textContent = tellReason(result.personalization);
+    const isGeneric = this.options.arm === "generic";
+    if (!isGeneric && result.source !== "original") this.note.textContent = tellReason(result.personalization);
     const alt = `${title(product_id)}, ${isGeneric ? "generic look" : `look for ${tellShopper()}`}`;
-    const notes = [`${rank + 1} · ${milliseconds(sum(result.timings_ms))}`];
+    const notes = [`${rank + 1} · ${milliseconds(sum(result.timings_ms))}`, tellDegradation(result.degradation)];
     return figure(result.images[0], alt, title(product_id), notes);
   }
 }

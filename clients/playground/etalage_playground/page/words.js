@@ -25,9 +25,15 @@ export const tellReason = (personalization) =>
   REASONS[personalization.reason] ?? spell(personalization.reason);
 export const tellSource = (source) => SOURCES[source] ?? source;
 export const tellDegradation = (word) => DEGRADATIONS[word];
-export const milliseconds = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
-export const percent = (share, digits = 0) =>
-  `${share < 0 ? "−" : "+"}${(Math.abs(share) * 100).toFixed(digits)} %`;
+export function milliseconds(value) {
+  if (value >= 1000) return `${(value / 1000).toFixed(1)} s`;
+  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+}
+export function percent(share, digits = 0) {
+  const sign = share < 0 ? "−" : "+";
+  if (Math.abs(share) >= 10) return `over ${sign}1000 %`;
+  return `${sign}${(Math.abs(share) * 100).toFixed(digits)} %`;
+}
 export const sum = (numbers) => Object.values(numbers).reduce((a, b) => a + b, 0);
 
 export function tellOrigin(verified) {
