@@ -57,7 +57,7 @@ function tellReport(report) {
     table("Arms", ["Arm", "shows", "shoppers", "images", "clicks", "purchases"], arms.map(tellArm)),
     contrasts.length > 0 && tellContrasts(contrasts, titles, method.decides === "sequential"),
   ]
-    .flat()
+    .flat(2)
     .filter(Boolean);
 }
 
@@ -100,5 +100,12 @@ function table(caption, heads, rows) {
   const body = rows.map(([first, ...rest]) =>
     h("tr", {}, h("th", { scope: "row" }, first), rest.map((each) => h("td", {}, typeof each === "object" ? each : String(each)))),
   );
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, h("table", {}, h("caption", {}, caption), h("thead", {}, head), h("tbody", {}, body)));
+  return [
+    h("h3", {}, caption),
+    h(
+      "div",
+      { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+      h("table", { "aria-label": caption }, h("thead", {}, head), h("tbody", {}, body)),
+    ),
+  ];
 }

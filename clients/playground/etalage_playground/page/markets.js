@@ -47,7 +47,7 @@ export function setUpMarkets(say) {
     const request = build(market(), fields);
     for await (const news of postLines("/api/images", request, running.signal)) {
       if (news.kind === "progress") bar.show(news.step, news.total_steps, `step ${news.step} of ${news.total_steps}`);
-      if (news.kind === "result") place.replaceChildren(...show(news, market(), fields.placement.value));
+      if (news.kind === "result") place.replaceChildren(...show(news, market(), fields));
     }
     say(`The picture for ${market().country} is there`);
   }
@@ -91,14 +91,15 @@ function build({ locale, currency }, fields) {
   };
 }
 
-function show(result, { country, locale }, placement) {
+function show(result, { country, locale }, { placement: place, title: { value: typed } }) {
+  const placement = place.value;
   const image = result.images[0];
   const language = result.title_language;
   const notes = [
     `${image.width} × ${image.height} · ${milliseconds(sum(result.timings_ms))}`,
     image.look.length > 0 && `Dressed in ${image.look.join(", ")}`,
     image.layout?.is_mirrored && "Mirrored for a script that is written from the right",
-    language && !locale.startsWith(language) && `The catalogue has no title for ${locale}: taken was “${language}”`,
+    !typed && language && !locale.startsWith(language) && `The catalogue has no title for ${locale}: taken was “${language}”`,
   ];
   const alt = `${title(chosen.product)} as a ${placement} for ${country}, with title, price and badge`;
   const shown = figure(image, alt, `${country} · ${placement}`, notes);

@@ -2,10 +2,14 @@
 
 import { $, $$ } from "./dom.js";
 
+const PASSING_MS = 300; // a job that arrows only pass by is not started
+
 export function setUpTabs(onShow) {
   const tabs = $$("[role=tab]");
 
-  function select(tab, focus = true) {
+  let pending;
+
+  function select(tab, { focus = true, pause_ms = 0 } = {}) {
     for (const each of tabs) {
       const isShown = each === tab;
       each.setAttribute("aria-selected", isShown);
@@ -21,7 +25,8 @@ export function setUpTabs(onShow) {
       history.replaceState(null, "", `#${panel.id}`);
     }
     tab.scrollIntoView({ block: "nearest", inline: "nearest" });
-    onShow(panel.id);
+    clearTimeout(pending);
+    pending = setTimeout(() => onShow(panel.id), pause_ms);
   }
 
   tabs.forEach((tab, place) => {
@@ -30,11 +35,11 @@ export function setUpTabs(onShow) {
       const next = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: -1 }[event.key];
       if (next === undefined) return;
       event.preventDefault();
-      select(tabs.at(next % tabs.length));
+      select(tabs.at(next % tabs.length), { pause_ms: PASSING_MS });
     });
   });
   return () => {
     const wanted = tabs.find((each) => `#${each.getAttribute("aria-controls")}` === location.hash);
-    select(wanted ?? tabs[0], false);
+    select(wanted ?? tabs[0], { focus: false });
   };
 }
