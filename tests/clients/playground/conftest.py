@@ -95,7 +95,7 @@ def browser() -> Iterator[Any]:
 def shown(browser: Any) -> Iterator[Shown]:
     """A fresh page at a desk, which must not complain."""
     context = browser.new_context(viewport=DESKTOP, reduced_motion="reduce")
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     page, complaints = context.new_page(), list[str]()
 
     def hear(said: Any) -> None:
