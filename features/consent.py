@@ -7,14 +7,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from features.definitions import to_key
 from features.materialize import keep_offline, to_rows
+from features.repository import Repository
 from features.schema import TEXTS, TIMESTAMP, USER_PROFILE, VECTOR, View
+from features.sources import read_row
 from features.store import Store
 
 
 class PermanentlyErased(RuntimeError):
     """Nothing is taken in of this shopper any more."""
+
+
+class ConsentElsewhere(RuntimeError):
+    """It is a feature of the shop's own repository: whoever writes that one writes it."""
 
 
 def set_consent(store: Store, user_id: str, is_given: bool) -> datetime:
@@ -44,12 +49,11 @@ def set_consent(store: Store, user_id: str, is_given: bool) -> datetime:
     return when
 
 
-def read_online(store: Store, view: View, user_id: str) -> tuple[datetime | None, dict[str, Any]]:
+def read_online(
+    store: Store | Repository, view: View, user_id: str
+) -> tuple[datetime | None, dict[str, Any]]:
     """When the row is of, and its values as Python's own; None and nothing where there is none."""
-    key = to_key(view.key, user_id)
-    ((time, values),) = store.online.online_read(
-        store.feast.config, store.view(view), [key], view.features
-    )
+    time, values = read_row(store.find_sources()[view.name], user_id)
     kinds = dict(view.columns)
     told = {
         name: _to_python(kinds[name], value)
@@ -66,5 +70,5 @@ def _to_python(kind: pa.DataType, value: Any) -> Any:
     if which in (None, "null_val"):
         return None
     if kind == VECTOR:
-        return list(value.float_list_val.val)
+        return list(value.float_list_val.val or value.double_list_val.val)
     return list(value.string_list_val.val) if kind == TEXTS else getattr(value, which)

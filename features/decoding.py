@@ -71,7 +71,7 @@ def decode_profile(entity_id: str, row: RawRow, limits: Limits, now_s: float) ->
         return Profile(Status.MISSING)
     age_s = max(now_s - time.timestamp(), 0.0)
     status, embedding = _judge(values.get("embedding"), age_s, limits, limits.width)
-    if status is Status.MISSING and not _is_any_set(values):
+    if status is Status.MISSING and not is_any_set(values):
         return Profile(Status.MISSING)
     # A value that is not set reads as "", False or an empty list: just what is meant here.
     return Profile(
@@ -96,7 +96,7 @@ def decode_recent(entity_id: str, row: RawRow, limits: Limits, now_s: float) -> 
     length = NUM_RECENT * limits.width
     status, embeddings = _judge(values.get("recent_embeddings"), age_s, limits, length)
     if embeddings is None:
-        is_known = status is not Status.MISSING or _is_any_set(values)
+        is_known = status is not Status.MISSING or is_any_set(values)
         return Recent(status, age_s=age_s if is_known else None)
     _, weights = _judge(values.get("recent_weights"), age_s, limits, NUM_RECENT)
     if weights is None or weights.min() < 0:
@@ -118,7 +118,7 @@ def decode_product(entity_id: str, row: RawRow, limits: Limits, now_s: float) ->
     if image is None or text is None:
         status = image_status if image is None else text_status
         # A product without an embedding is no product that can be shown, but it is known.
-        is_known = status is not Status.MISSING or _is_any_set(values)
+        is_known = status is not Status.MISSING or is_any_set(values)
         return (Status.INVALID if status is Status.MISSING else status) if is_known else status
     try:
         titles = _parse_titles(values.get("titles", UNSET).string_val)
@@ -158,7 +158,7 @@ def join_shopper(profile: Profile, recent: Recent) -> Shopper:
     )
 
 
-def _is_any_set(values: Mapping[str, Any]) -> bool:
+def is_any_set(values: Mapping[str, Any]) -> bool:
     return any(value.WhichOneof("val") not in (None, "null_val") for value in values.values())
 
 
@@ -166,7 +166,7 @@ def _judge(
     value: Any | None, age_s: float, limits: Limits, length: int
 ) -> tuple[Status, Vector | None]:
     """The vector with FOUND, or why there is none."""
-    numbers = None if value is None else value.float_list_val.val
+    numbers = None if value is None else value.float_list_val.val or value.double_list_val.val
     if not numbers:
         return Status.MISSING, None
     if 0 < limits.lifetime_s < age_s:

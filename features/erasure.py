@@ -21,12 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.definitions import to_key
 from features.quiet_feast import Value, compute_table_id, serialize_entity_key
 from features.remnants import holds_any
 from features.schema import USER_PROFILE
-from features.store import Store
+from features.sources import JoinKey, OpenStore
 
+OWN_KEY = JoinKey(USER_PROFILE.key)
 BUSY_TIMEOUT_S = 30.0
 _TRUNCATE_S = 1.0  # how long readers may keep SQLite's log from being emptied
 
@@ -43,19 +43,24 @@ class RemnantsLeft(RuntimeError):
     """Bytes of what was deleted are still in the file."""
 
 
-def erase_online(store: Store, user_id: str) -> ErasedRows:
+def erase_online(store: OpenStore, user_id: str, key: JoinKey = OWN_KEY) -> ErasedRows:
     """All rows of all views that are the shopper's alone. Raises what the store's driver raises.
 
     A store of another kind than SQLite, Redis and PostgreSQL has no known way to delete: there
     every value is overwritten by one that is not set, and the key stays.
     """
-    views = [view for view in store.feast.list_feature_views() if _is_theirs(view)]
+    if not key.can_be(user_id):
+        return ErasedRows(0)
+    listed = (*store.feast.list_feature_views(), *store.feast.list_stream_feature_views())
+    views = [view for view in listed if view.join_keys == [key.name]]
     erase = _ERASERS.get(type(store.online).__name__, _overwrite)
-    key = to_key(USER_PROFILE.key, user_id)
-    return erase(store, views, key, _serialize(store, key))
+    name = key.of(user_id)
+    return erase(store, views, name, _serialize(store, name))
 
 
-def wipe_remnants(store: Store, user_id: str, traces: Sequence[bytes] = ()) -> int:
+def wipe_remnants(
+    store: OpenStore, user_id: str, traces: Sequence[bytes] = (), key: JoinKey = OWN_KEY
+) -> int:
     """Whether SQLite's file had to be written anew, 1 or 0, as bytes were left in unused places.
 
     That takes seconds for each gigabyte, in which others can read and not write. What looks the
@@ -64,14 +69,15 @@ def wipe_remnants(store: Store, user_id: str, traces: Sequence[bytes] = ()) -> i
     """
     if type(store.online).__name__ != "SqliteOnlineStore":
         return 0
-    path = _find_file(store)
-    key = _serialize(store, to_key(USER_PROFILE.key, user_id))
-    if not holds_any(path, {key, *traces}):
+    if not key.can_be(user_id):
+        return 0
+    path, name = _find_file(store), _serialize(store, key.of(user_id))
+    if not holds_any(path, {name, *traces}):
         return 0
     with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
         connection.execute("VACUUM")
         is_empty = empty_log(connection)
-    if not is_empty or holds_any(path, {key}):
+    if not is_empty or holds_any(path, {name}):
         raise RemnantsLeft(path.name)
     return 1
 
@@ -111,28 +117,24 @@ def empty_log(connection: sqlite3.Connection) -> bool:
         time.sleep(0.02)
 
 
-def _is_theirs(view: Any) -> bool:
-    return bool(view.join_keys == [USER_PROFILE.key])
-
-
-def _serialize(store: Store, key: Any) -> bytes:
+def _serialize(store: OpenStore, key: Any) -> bytes:
     version = store.feast.config.entity_key_serialization_version
     serialized: bytes = serialize_entity_key(key, entity_key_serialization_version=version)
     return serialized
 
 
-def _name_tables(store: Store, views: Sequence[Any]) -> list[str]:
+def _name_tables(store: OpenStore, views: Sequence[Any]) -> list[str]:
     config = store.feast.config
     versioned = config.registry.enable_online_feature_view_versioning
     return [compute_table_id(config.project, view, versioned) for view in views]
 
 
-def _find_file(store: Store) -> Path:
+def _find_file(store: OpenStore) -> Path:
     return Path(store.online._get_db_path(store.feast.config))
 
 
 def _erase_from_sqlite(
-    store: Store, views: Sequence[Any], key: Any, serialized: bytes
+    store: OpenStore, views: Sequence[Any], key: Any, serialized: bytes
 ) -> ErasedRows:
     count, traces = 0, [serialized]
     with closing(sqlite3.connect(_find_file(store), timeout=BUSY_TIMEOUT_S)) as connection:
@@ -149,13 +151,16 @@ def _erase_from_sqlite(
 
 def _find_trace(data: bytes) -> bytes:
     """The first numbers of a vector: enough to tell it from any other. Zeros tell nothing."""
-    numbers = Value.FromString(data).float_list_val.val
-    start = pa.array(list(numbers[:8]), pa.float32()).buffers()[1].to_pybytes()[:32]
+    value = Value.FromString(data)
+    kind, numbers = pa.float32(), value.float_list_val.val
+    if value.WhichOneof("val") == "double_list_val":
+        kind, numbers = pa.float64(), value.double_list_val.val
+    start = pa.array(list(numbers[:8]), kind).buffers()[1].to_pybytes()[:32]
     return start if len(numbers) >= 4 and any(start) else b""
 
 
 def _erase_from_redis(
-    store: Store, views: Sequence[Any], key: Any, serialized: bytes
+    store: OpenStore, views: Sequence[Any], key: Any, serialized: bytes
 ) -> ErasedRows:
     """All views of one entity are one hash."""
     config = store.feast.config
@@ -169,7 +174,7 @@ def _erase_from_redis(
 
 
 def _erase_from_postgresql(
-    store: Store, views: Sequence[Any], key: Any, serialized: bytes
+    store: OpenStore, views: Sequence[Any], key: Any, serialized: bytes
 ) -> ErasedRows:
     count = 0
     with store.online._get_conn(store.feast.config) as connection:
@@ -187,7 +192,7 @@ def _erase_from_postgresql(
     return ErasedRows(count)
 
 
-def _overwrite(store: Store, views: Sequence[Any], key: Any, serialized: bytes) -> ErasedRows:
+def _overwrite(store: OpenStore, views: Sequence[Any], key: Any, serialized: bytes) -> ErasedRows:
     count = 0
     for view in views:
         names = [feature.name for feature in view.features]
@@ -200,7 +205,7 @@ def _overwrite(store: Store, views: Sequence[Any], key: Any, serialized: bytes) 
     return ErasedRows(count)
 
 
-Erase = Callable[[Store, Sequence[Any], Any, bytes], ErasedRows]
+Erase = Callable[[OpenStore, Sequence[Any], Any, bytes], ErasedRows]
 _ERASERS: Mapping[str, Erase] = {
     "SqliteOnlineStore": _erase_from_sqlite,
     "RedisOnlineStore": _erase_from_redis,

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.dataset as ds
 
 from features.consent import read_online
+from features.repository import Repository
 from features.schema import TIMESTAMP, USER_PROFILE, USER_RECENT, View
 from features.store import Store
 
@@ -22,13 +23,26 @@ def tell_shopper(store: Store, user_id: str, now: datetime | None = None) -> dic
     consent = None
     for view in _VIEWS:
         time, values = read_online(store, view, user_id)
-        row = None
-        if time is not None:
-            age_s = max((now - time).total_seconds(), 0.0)
-            row = {TIMESTAMP: time.isoformat(), "age_s": age_s, **values}
+        row = None if time is None else _tell_row(time, values, now)
         told[view.name] = {"online": row, "history": list_history(store, view, user_id)}
         consent = values.get("consent", consent)
     return {"consent": consent, **told}
+
+
+def tell_mapped(
+    repository: Repository, user_id: str, now: datetime | None = None
+) -> dict[str, Any]:
+    """The same of what a shop's own repository has online; its files are the shop's."""
+    now = now or datetime.now(UTC)
+    time, values = read_online(repository, USER_PROFILE, user_id)
+    row = None if time is None else _tell_row(time, values, now)
+    told = {"online": row, "repository": str(repository.mapping.repository)}
+    return {"consent": values.get("consent"), USER_PROFILE.name: told}
+
+
+def _tell_row(time: datetime, values: dict[str, Any], now: datetime) -> dict[str, Any]:
+    age_s = max((now - time).total_seconds(), 0.0)
+    return {TIMESTAMP: time.isoformat(), "age_s": age_s, **values}
 
 
 def list_history(store: Store, view: View, user_id: str) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,9 +24,11 @@ from features.decoding import (
     decode_profile,
     decode_recent,
 )
-from features.definitions import to_key
+from features.repository import Repository
 from features.schema import PRODUCT_FEATURES, USER_PROFILE, USER_RECENT, VIEWS, View
+from features.sources import OpenStore, Source, join
 from features.store import Store
+from features.vector import check_fingerprint
 
 T = TypeVar("T")
 
@@ -47,7 +49,7 @@ class ResolvedView:
     """A view as it stands in the registry."""
 
     view: View
-    definition: Any
+    sources: tuple[Source, ...]
     limits: Limits
     is_enabled: bool
 
@@ -60,16 +62,26 @@ class Resolution:
     views: Mapping[str, ResolvedView]
 
 
-def resolve(store: Store, width: int) -> Resolution:
-    """Looks everything up in the registry's cache."""
+def resolve(store: Store | None, repository: Repository | None, width: int) -> Resolution:
+    """Looks everything up in the registries' caches; a shop's `repository` goes before our store.
+
+    Raises StoreMissing, FingerprintMismatch where the two are not of the same encoders,
+    MappingInvalid.
+    """
+    found: dict[str, tuple[Source, ...]] = {}
+    for each in (store, repository):
+        found |= {} if each is None else each.find_sources()
     views = {}
     for view in VIEWS:
-        definition = store.view(view)
-        lifetime_s = definition.ttl.total_seconds() if definition.ttl else 0.0
+        sources = found[view.name]
+        lifetime = sources[0].definition.ttl if sources else None
+        lifetime_s = lifetime.total_seconds() if lifetime else 0.0
         # A view that is being materialized stays readable: its rows are replaced one by one.
-        is_enabled = bool(getattr(definition, "enabled", True))
-        views[view.name] = ResolvedView(view, definition, Limits(width, lifetime_s), is_enabled)
-    return Resolution(store.fingerprint(), views)
+        is_enabled = all(getattr(source.definition, "enabled", True) for source in sources)
+        views[view.name] = ResolvedView(view, sources, Limits(width, lifetime_s), is_enabled)
+    prints = [each.fingerprint() for each in (repository, store) if each is not None]
+    check_fingerprint(prints[-1], prints[0])
+    return Resolution(prints[0], views)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +132,14 @@ class OnlineReads:
     """Reads and decodes keys of several views. A view that fails is left out of the answers."""
 
     def __init__(
-        self, store: Store, clock: Callable[[], float], observe: Callable[[str, Answer], None]
+        self,
+        stores: Sequence[OpenStore],
+        clock: Callable[[], float],
+        observe: Callable[[str, Answer], None],
     ) -> None:
-        self._store = store
         self._clock = clock
         self._observe = observe
-        self.is_async = bool(store.online.async_supported.read)
+        self.is_async = all(bool(store.online.async_supported.read) for store in stores)
         self._thread = None if self.is_async else StoreThread()
         self._tasks: set[asyncio.Task[Fetched]] = set()
         self._failing: set[str] = set()
@@ -192,14 +206,20 @@ class OnlineReads:
         return fetched
 
     def _read(self, resolved: ResolvedView, ids: list[str]) -> dict[str, Any]:
+        check_enabled(resolved)
+        parts = [self._read_source(source, ids) for source in resolved.sources]
+        return self._decode(resolved, ids, join(parts, len(ids)))
+
+    def _read_source(self, source: Source, ids: list[str]) -> list[RawRow]:
+        keys = source.list_keys(ids)
         try:
-            rows = self._store.online.online_read(*self._ask(resolved, ids))
+            rows = source.store.online.online_read(*source.ask(keys)) if keys else []
         except DecodeError:  # one value is no protobuf: halve, so that only its own row is lost
             if len(ids) == 1:
-                return self._decode(resolved, ids, [CORRUPT])
+                return [CORRUPT]
             half = len(ids) // 2
-            return self._read(resolved, ids[:half]) | self._read(resolved, ids[half:])
-        return self._decode(resolved, ids, rows)
+            return self._read_source(source, ids[:half]) + self._read_source(source, ids[half:])
+        return source.translate(ids, rows)
 
     async def _read_all_async(self, asked: Asked) -> Fetched:
         async def read(resolved: ResolvedView, ids: list[str]) -> Answer:
@@ -215,27 +235,34 @@ class OnlineReads:
         return {n: a for n, a in zip(names, answers, strict=True) if isinstance(a, FETCHED)}
 
     async def _read_async(self, resolved: ResolvedView, ids: list[str]) -> dict[str, Any]:
+        check_enabled(resolved)
+        reads = (self._read_source_async(source, ids) for source in resolved.sources)
+        parts = await asyncio.gather(*reads)
+        return self._decode(resolved, ids, join(parts, len(ids)))
+
+    async def _read_source_async(self, source: Source, ids: list[str]) -> list[RawRow]:
+        keys, online = source.list_keys(ids), source.store.online
         try:
-            rows = await self._store.online.online_read_async(*self._ask(resolved, ids))
+            rows = await online.online_read_async(*source.ask(keys)) if keys else []
         except DecodeError:  # as above
             if len(ids) == 1:
-                return self._decode(resolved, ids, [CORRUPT])
+                return [CORRUPT]
             half = len(ids) // 2
-            first = await self._read_async(resolved, ids[:half])
-            return first | await self._read_async(resolved, ids[half:])
-        return self._decode(resolved, ids, rows)
+            first = await self._read_source_async(source, ids[:half])
+            return first + await self._read_source_async(source, ids[half:])
+        return source.translate(ids, rows)
 
-    def _ask(self, resolved: ResolvedView, ids: list[str]) -> tuple[Any, Any, list[Any], list[str]]:
-        if not resolved.is_enabled:
-            raise ViewDisabled(resolved.view.name)
-        view = resolved.view
-        keys = [to_key(view.key, entity_id) for entity_id in ids]
-        return self._store.feast.config, resolved.definition, keys, view.features
-
-    def _decode(self, resolved: ResolvedView, ids: list[str], rows: list[RawRow]) -> dict[str, Any]:
+    def _decode(
+        self, resolved: ResolvedView, ids: list[str], rows: Sequence[RawRow]
+    ) -> dict[str, Any]:
         decode, limits, now_s = _DECODERS[resolved.view.name], resolved.limits, self._clock()
         pairs = zip(ids, rows, strict=True)
         return {entity_id: decode(entity_id, row, limits, now_s) for entity_id, row in pairs}
+
+
+def check_enabled(resolved: ResolvedView) -> None:
+    if not resolved.is_enabled:
+        raise ViewDisabled(resolved.view.name)
 
 
 def split(ids: list[str]) -> list[list[str]]:

@@ -72,7 +72,7 @@ with environment_kept(), unchecked():
     from feast.infra.online_stores.helpers import compute_table_id
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import FloatList, StringList, Value
-    from feast.types import Array, Bool, Float32, Float64, Int64, String
+    from feast.types import Array, Bool, Float32, Float64, Int32, Int64, String
 
 assert prometheus_client.REGISTRY  # imported above for its order, before Feast
 
@@ -92,6 +92,7 @@ __all__ = [
     "Float32",
     "Float64",
     "FloatList",
+    "Int32",
     "Int64",
     "PushSource",
     "RepoConfig",

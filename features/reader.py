@@ -23,6 +23,7 @@ from features.records import (
     Shopper,
     Status,
 )
+from features.repository import Repository
 from features.schema import PRODUCT_FEATURES, SERVICE, USER_PROFILE, USER_RECENT
 from features.store import StoreConfig, open_store
 from features.vector import check_fingerprint, fingerprint
@@ -86,8 +87,6 @@ class FeatureReader:
     in the background. The last `num_kept` products are kept for when the store is down.
     """
 
-    service = SERVICE
-
     def __init__(
         self,
         config: StoreConfig,
@@ -100,9 +99,13 @@ class FeatureReader:
         clock: Callable[[], float] = time.time,
         breaker: Breaker | None = None,
         min_read_s: float = 0.0,
+        repository: Repository | None = None,
     ) -> None:
-        """A read of a shopper takes `min_read_s` at least, whether they are known or not."""
+        """A read of a shopper takes `min_read_s` at least, whether they are known or not. What a
+        shop's own `repository` stands for is read from there, all else from our store."""
+        self.service = SERVICE if repository is None else repository.service
         self.fingerprint = fingerprint(width, encoder_digest)
+        self._repository = repository
         self._config = config
         self._width = width
         self._observer: ReadObserver = observer or SilentObserver()
@@ -119,10 +122,13 @@ class FeatureReader:
         Raises StoreMissing, or FingerprintMismatch where it was made with other encoders.
         """
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
-        self._store = open_store(self._config)
-        check_fingerprint(self._store.fingerprint(), self.fingerprint)
-        self._resolution = resolve(self._store, self._width)
-        self._reads = OnlineReads(self._store, self._clock, self._observe)
+        is_needed = self._repository is None or not self._repository.has_products
+        self._store = open_store(self._config) if is_needed else None
+        self._stores = [each for each in (self._repository, self._store) if each is not None]
+        for store in self._stores:
+            check_fingerprint(store.fingerprint(), self.fingerprint)
+        self._resolution = resolve(self._store, self._repository, self._width)
+        self._reads = OnlineReads(self._stores, self._clock, self._observe)
         max_in_flight = MAX_ASYNC_READS if self._reads.is_async else 1
         self._batcher = TurnBatcher(
             lambda keys, done: self._reads.fetch(self._resolution, keys, done), max_in_flight
@@ -134,7 +140,8 @@ class FeatureReader:
         self._stopped.set()
         self._batcher.close()
         await self._reads.close()
-        await self._store.feast.close()
+        for store in self._stores:
+            await store.feast.close()
 
     async def read(
         self, user_id: str | None, product_ids: Sequence[str], *, timeout_s: float
@@ -252,8 +259,9 @@ class FeatureReader:
         """On a thread of its own: no request ever waits for the registry."""
         while not self._stopped.wait(self._refresh_s):
             try:
-                self._store.feast.refresh_registry()
-                resolution = resolve(self._store, self._width)
+                for store in self._stores:
+                    store.feast.refresh_registry()
+                resolution = resolve(self._store, self._repository, self._width)
             except Exception:  # the registry is away: what was resolved before still holds
                 log.exception("the feature registry could not be refreshed")
                 continue

@@ -16,6 +16,7 @@ from sqlalchemy import URL
 from features.definitions import FINGERPRINT_TAG, Lifetimes, define, offline_folder
 from features.quiet_feast import FeastObjectNotFoundException, FeatureStore, RepoConfig
 from features.schema import SERVICE, VIEWS, View
+from features.sources import JoinKey, Source
 from features.tombstones import Tombstones
 from features.vector import check_fingerprint
 
@@ -82,6 +83,13 @@ class Store:
                 "run `python -m server ingest` first"
             ) from error
         return str(service.tags.get(FINGERPRINT_TAG, ""))
+
+    def find_sources(self) -> Mapping[str, tuple[Source, ...]]:
+        """Where each view comes from: one of Feast's, of the same name."""
+        return {
+            view.name: (Source(self, self.view(view), JoinKey(view.key), tuple(view.features)),)
+            for view in VIEWS
+        }
 
     def view(self, view: View) -> Any:
         """Its definition in the registry, from the cache."""

@@ -259,6 +259,11 @@ class FeaturesSlice(Slice):
     online_store: FeastSettings = secret({}, "Feast's online store; empty: sqlite under home")
     offline_store: FeastSettings = secret({}, "Feast's offline store; empty: parquet under home")
     registry: FeastSettings = secret({}, "Feast's registry; empty: a file under home")
+    mapping: Path | None = setting(
+        None,
+        "YAML file that says which features of a shop's own Feast repository are read; unset: "
+        "those that were ingested here",
+    )
 
 
 class CreativesSlice(Slice):

@@ -29,8 +29,10 @@ from diffusion.model import ProductDiffusion
 from diffusion.noise import draw_noise
 from diffusion.pretrained import load_pretrained
 from diffusion.walks import Rules
+from features.mapping import MappingInvalid
 from features.prepare import prepare_world
 from features.reader import FeatureReader
+from features.repository import Repository
 from features.store import StoreMissing
 from features.vector import FingerprintMismatch
 from server import logs
@@ -102,7 +104,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
             reader = await run(
                 open_features, configuration.features, encoders, metrics, configuration.privacy
             )
-    except (CheckpointUnusable, FingerprintMismatch, StoreMissing) as error:
+    except (CheckpointUnusable, FingerprintMismatch, MappingInvalid, StoreMissing) as error:
         raise StartFailed(str(error)) from error
     limits = engine_limits(configuration.engine, len(devices))
     engines = [
@@ -334,8 +336,10 @@ def open_features(
     metrics: Metrics,
     privacy: PrivacySlice,
 ) -> FeatureReader:
-    config = store_config(settings, privacy)
-    if not settings.online_store:
+    config, repository = store_config(settings, privacy), None
+    if settings.mapping is not None:
+        repository = Repository(settings.mapping)
+    elif not settings.online_store:
         prepare_world(config, encoders, progress=sys.stderr.isatty())
     reader = FeatureReader(
         config,
@@ -345,6 +349,7 @@ def open_features(
         refresh_s=settings.refresh_s,
         breaker=Breaker("feature_store", metrics),
         min_read_s=settings.min_read_s,
+        repository=repository,
     )
     reader.start()
     return reader

@@ -17,10 +17,11 @@ from typing import Any, Protocol
 from sqlalchemy import URL, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from features.consent import set_consent
+from features.consent import ConsentElsewhere, set_consent
 from features.erasure import erase_files, erase_online, wipe_remnants
-from features.holdings import tell_shopper
+from features.holdings import tell_mapped, tell_shopper
 from features.keys import load_keys
+from features.repository import Repository
 from features.store import Store, StoreMissing, open_store
 from server import logs
 from server.batches.erasing import erase_requests
@@ -77,6 +78,12 @@ class Archive:
         return open_store(self._features)
 
     @cached_property
+    def repository(self) -> Repository | None:
+        """The shop's own, which shoppers are read from where there is a mapping."""
+        mapping = self.configuration.features.mapping
+        return None if mapping is None else Repository(mapping)
+
+    @cached_property
     def events(self) -> Engine:
         return open_events(name_database(self.configuration.experiments, self.home))
 
@@ -98,10 +105,13 @@ class Archive:
 
     def erase_online(self, case: Case) -> Counts:
         with self._alone:
-            try:
-                erased = erase_online(self.store, case.user_id)
-            except StoreMissing:
-                return {"online_features": 0}
+            if (theirs := self.repository) is not None:
+                erased = erase_online(theirs, case.user_id, theirs.shopper_key)
+            else:
+                try:
+                    erased = erase_online(self.store, case.user_id)
+                except StoreMissing:
+                    return {"online_features": 0}
         self._traces[case.key] = erased.traces
         return {"online_features": erased.num_rows}
 
@@ -121,8 +131,12 @@ class Archive:
         }
 
     def wipe_remnants(self, case: Case) -> Counts:
+        traces = self._traces.get(case.key, ())
         try:
-            num_wiped = wipe_remnants(self.store, case.user_id, self._traces.get(case.key, ()))
+            if (theirs := self.repository) is not None:
+                num_wiped = wipe_remnants(theirs, case.user_id, traces, theirs.shopper_key)
+            else:
+                num_wiped = wipe_remnants(self.store, case.user_id, traces)
         except StoreMissing:
             num_wiped = 0
         self._traces.pop(case.key, None)
@@ -139,6 +153,8 @@ class Archive:
         ]
 
     def set_consent(self, user_id: str, is_given: bool) -> datetime:
+        if self.configuration.features.mapping is not None:
+            raise ConsentElsewhere
         with self._alone:
             return set_consent(self.store, user_id, is_given)
 
@@ -148,7 +164,10 @@ class Archive:
         features: dict[str, Any] = {"consent": None}
         with self._alone:
             try:
-                features = tell_shopper(self.store, user_id)
+                if (theirs := self.repository) is not None:
+                    features = tell_mapped(theirs, user_id)
+                else:
+                    features = tell_shopper(self.store, user_id)
             except StoreMissing:
                 pass
         mark = self.register.find_tombstone(name)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from features.consent import PermanentlyErased
+from features.consent import ConsentElsewhere, PermanentlyErased
 from server import logs
 from server.errors import FailedPrecondition, Unavailable
 from server.privacy.eraser import Eraser
@@ -59,7 +59,8 @@ class Desk:
         return data
 
     async def set_consent(self, user_id: str, is_given: bool) -> datetime:
-        """When from. Raises FailedPrecondition for who is erased for good, Unavailable."""
+        """When from. Raises FailedPrecondition for who is erased for good and where it is not
+        kept here, Unavailable."""
         try:
             when = await asyncio.to_thread(self._set_consent, user_id, is_given)
             if not is_given:
@@ -67,6 +68,9 @@ class Desk:
         except PermanentlyErased:
             text = "this shopper was erased for good: nothing is taken in of them"
             raise FailedPrecondition(text, "SHOPPER_ERASED") from None
+        except ConsentElsewhere:
+            text = "consent is read from the shop's own feature repository: set it there"
+            raise FailedPrecondition(text, "CONSENT_ELSEWHERE") from None
         except Exception as error:
             log.error("consent can't be written", exc_info=error)
             raise Unavailable("consent can't be written now", "STORE_UNAVAILABLE") from error
