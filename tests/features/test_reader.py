@@ -44,13 +44,13 @@ class Observed:
 def count_reads(reader):
     """Counts real reads of the store, by view and number of keys."""
     counted = []
-    online_read = reader._reads._store.online.online_read
+    online_read = reader._store.online.online_read
 
     def counting(config, view, keys, features):
         counted.append((view.name, len(keys)))
         return online_read(config, view, keys, features)
 
-    reader._reads._store.online.online_read = counting
+    reader._store.online.online_read = counting
     return counted
 
 
@@ -202,8 +202,8 @@ async def test_a_product_read_before_is_still_there_when_the_store_is_late(fille
     now = [time.time()]
     reader = open_reader(clock=lambda: now[0])
     first = await reader.read_product("ball", timeout_s=LONG_S)
-    reader._reads._store.online._conn.close()
-    reader._reads._store.online._conn = None
+    reader._store.online._conn.close()
+    reader._store.online._conn = None
     now[0] += 1000
     with locked(filled):
         kept = await reader.read_product("ball", timeout_s=0.05)

@@ -16,7 +16,7 @@ async def redis_like(tmp_path):
     store = make_store(tmp_path, online_store=SETTINGS)
     reader = make_reader(store)
     reader.start()
-    own = reader._reads._store
+    own = reader._store
     yield reader, own, own.online
     await reader.close()
 

@@ -25,7 +25,7 @@ async def guarded(tmp_path):
     store, clock = make_store(tmp_path, online_store=SETTINGS), Clock()
     reader = make_reader(store, breaker=Breaker("store", None, 2, 1.0, clock))
     reader.start()
-    own = reader._reads._store
+    own = reader._store
     online = own.online
     write_row(own, USER_PROFILE, "anna", **profile())
     write_row(own, PRODUCT_FEATURES, "ball", **product())

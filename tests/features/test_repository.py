@@ -48,13 +48,13 @@ def define():
     customer = Entity(name="customer", join_keys=["customer_id"], value_type=ValueType.INT64)
     article = Entity(name="article", join_keys=["sku"], value_type=ValueType.STRING)
 
-    def make(name, entity, ttl=timedelta(0), **columns):
+    def make(view, entity, ttl=timedelta(0), **columns):
         return FeatureView(
-            name=name,
+            name=view,
             entities=[entity],
             ttl=ttl,
             schema=[Field(name=column, dtype=kind) for column, kind in columns.items()],
-            source=FileSource(name=name, path=f"{name}.parquet", timestamp_field="at"),
+            source=FileSource(name=view, path=f"{view}.parquet", timestamp_field="at"),
         )
 
     number, sku, vector = {"customer_id": Int64}, {"sku": String}, Array(Float32)

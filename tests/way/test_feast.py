@@ -13,7 +13,7 @@ import yaml
 
 from diffusion.checkpoint import DEFAULT_CHECKPOINT
 from diffusion.encoders import Encoders
-from etalage import Client, FailedPrecondition
+from etalage import Client, InvalidArgument
 from features.consent import read_online
 from features.prepare import choose_demo_shoppers
 from features.quiet_feast import FeatureStore
@@ -77,7 +77,7 @@ def test_an_image_is_for_a_shopper_of_the_repository_until_they_are_erased(servi
             result = ask(user)
             assert result.personalization.reason == reason
             assert result.image.data == generic.image.data
-        with pytest.raises(FailedPrecondition) as caught:
+        with pytest.raises(InvalidArgument) as caught:
             shop.set_consent(SILENT, True)
         assert caught.value.reason == "CONSENT_ELSEWHERE"
         assert b'"embedding"' in shop.export_user(KNOWN)
