@@ -4,17 +4,47 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol
 
 from torch import Tensor
 
 from server.errors import Overloaded, Unavailable
-from server.sampling.engine import STOPPED, Engine
+from server.sampling.admission import Demand, Forecast
+from server.sampling.engine import STOPPED
 from server.sampling.fairness import Fairness
+from server.sampling.observer import EngineObserver
 from server.sampling.row import RowRequest, Ticket
 
 MAX_REMEMBERED = 4096
 MIN_PAUSE_S = 0.05
 Listener = Callable[[int, Tensor], None]
+
+
+class Site(Protocol):
+    """Where rows are sampled: the engine of a device, or replicas elsewhere."""
+
+    observer: EngineObserver
+
+    @property
+    def is_healthy(self) -> bool: ...
+
+    @property
+    def num_rows(self) -> int: ...
+
+    @property
+    def tickets(self) -> tuple[Ticket, ...]: ...
+
+    def submit(self, requests: Sequence[RowRequest], on_step: Listener | None = None) -> Ticket: ...
+
+    def forecast(self) -> Forecast: ...
+
+    def demand(self, requests: Sequence[RowRequest]) -> list[Demand]: ...
+
+    def load_s(self) -> float: ...
+
+    def forget_walks(self) -> int: ...
+
+    def close(self, timeout_s: float = 10.0) -> None: ...
 
 
 class Router:
@@ -27,15 +57,15 @@ class Router:
 
     def __init__(
         self,
-        engines: Sequence[Engine],
+        engines: Sequence[Site],
         patience_s: float = 0.25,
         find_tenant: Callable[[], Hashable] = lambda: "",
     ) -> None:
         if not engines:
             raise ValueError("a router needs at least one engine")
-        self.engines = tuple(engines)
+        self.engines: tuple[Site, ...] = tuple(engines)
         self._patience_s = patience_s
-        self._last: dict[bytes, Engine] = {}
+        self._last: dict[bytes, Site] = {}
         self._fairness, self._find_tenant = Fairness(), find_tenant
 
     @property
@@ -78,11 +108,11 @@ class Router:
         held: Counter[Hashable] = Counter()
         for engine in self.engines:
             for ticket in engine.tickets:
-                if not (ticket.is_released or ticket.rows[0].is_background):
-                    held[ticket.tenant] += len(ticket.rows)
+                if not (ticket.is_released or ticket.is_background):
+                    held[ticket.tenant] += ticket.num_rows
         return held
 
-    def rank(self, requests: Sequence[RowRequest]) -> list[Engine]:
+    def rank(self, requests: Sequence[RowRequest]) -> list[Site]:
         """Healthy engines, the one that should take these rows first.
 
         Raises `Unavailable` where there is none.
@@ -110,7 +140,7 @@ class Router:
         engine.observer.refused("tenant_share")
         return Overloaded(max(MIN_PAUSE_S, engine.load_s() / 2))
 
-    def _remember(self, requests: Sequence[RowRequest], engine: Engine) -> None:
+    def _remember(self, requests: Sequence[RowRequest], engine: Site) -> None:
         for request in requests:
             self._last.pop(request.walk[0].key, None)
             self._last[request.walk[0].key] = engine

@@ -229,6 +229,14 @@ class Ticket:
     tenant: Hashable = ""
 
     @property
+    def num_rows(self) -> int:
+        return len(self.rows)
+
+    @property
+    def is_background(self) -> bool:
+        return self.rows[0].is_background
+
+    @property
     def num_forward_rows(self) -> int:
         """Forward rows that its rows took themselves."""
         return sum(row.num_forward_rows_done for row in self.rows)
