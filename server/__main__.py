@@ -32,6 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_serve(verbs)
     _add_ingest(verbs)
     _add_bulk(verbs)
+    _add_plan(verbs)
     _add_report(verbs)
     _add_dataset(verbs)
     _add_verify(verbs)
@@ -72,12 +73,21 @@ def _add_serve(verbs: Verbs) -> None:
     parser = _add_verb(verbs, "serve", "answer requests until a signal comes", _serve)
     text = "where to write the bound ports, as JSON with the keys grpc, admin, health and metrics"
     parser.add_argument("--port-file", type=Path, metavar="FILE", help=text)
+    text = (
+        "where rows are sampled: here, or in replicas on Ray Serve: RAY_ADDRESS or, without one, "
+    )
+    text += "this machine"
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help=text)
     add_flags(parser)
 
 
 def _serve(configuration: Configuration, arguments: argparse.Namespace) -> int:
-    from server.commands.building import build
     from server.commands.serve import serve
+
+    if arguments.engine == "ray":
+        from server.commands.replicas import build_on_ray as build
+    else:
+        from server.commands.building import build
 
     return serve(configuration, build, arguments.port_file)
 
@@ -135,6 +145,21 @@ def _bulk(configuration: Configuration, arguments: argparse.Namespace) -> int:
         arguments.in_flight,
     )
     return bulk(configuration, build, options)
+
+
+def _add_plan(verbs: Verbs) -> None:
+    from server.commands.plan_options import add_options
+
+    text = "say how many devices so many requests need"
+    parser = verbs.add_parser("plan", help=text, description=f"{text.capitalize()}.")
+    parser.set_defaults(run=_plan, config=None)
+    add_options(parser)
+
+
+def _plan(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    from server.commands.plan import plan
+
+    return plan(arguments)
 
 
 def _add_report(verbs: Verbs) -> None:
