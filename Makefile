@@ -6,7 +6,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.t
 STAMP := .venv/.installed
 PROTOS := $(sort $(wildcard protos/etalage/v1/*.proto))
 STUBS := clients/python
-BENCHMARKS := features evaluation engine slate bulk creation restoration diagnosis families experiments reliability
+BENCHMARKS := features evaluation engine slate bulk creation restoration diagnosis families experiments reliability control_plane scale
 
 export HF_HUB_OFFLINE ?= 1
 

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import itertools
 import json
+import shutil
 import statistics
 import tempfile
 import time
@@ -32,6 +33,7 @@ from features.records import Product, Shopper, Status
 from features.schema import PRODUCT_FEATURES, SERVICE, TIMESTAMP, USER_PROFILE, USER_RECENT, View
 from features.store import Store, StoreConfig, apply_store
 from features.vector import fingerprint
+from tests.server.image_cache.conftest import RedisServer
 
 WIDTH = 128
 DIGEST = "0" * 16
@@ -76,9 +78,10 @@ FULL = Size(rounds=31, requests_of_1=1024, requests_of_50=128, image_rounds=20)
 QUICK = Size(rounds=9, requests_of_1=512, requests_of_50=128, image_rounds=8)
 
 
-def fill_store(home: Path) -> Store:
+def fill_store(home: Path, online_store: Mapping[str, object] | None = None) -> Store:
     """A store as large as the embedded world, of random features."""
-    store = apply_store(StoreConfig(home=home), fingerprint(WIDTH, DIGEST))
+    config = StoreConfig(home=home, online_store=online_store or {})
+    store = apply_store(config, fingerprint(WIDTH, DIGEST))
     rng = np.random.default_rng(0)
     now = datetime.now(UTC)
     draws = {"recent_weights": rng.random}
@@ -238,11 +241,54 @@ async def measure(store: Store, report: Report, size: Size) -> None:
     await reader.close()
 
 
+def measure_stores(store: Store, report: Report, size: Size) -> None:
+    """The same reads from Redis, on this machine as well, in turns with those from SQLite."""
+    if shutil.which("redis-server") is None:
+        print("not measured: there is no redis-server on this machine")
+        return
+    with tempfile.TemporaryDirectory() as home:
+        server = RedisServer(home)
+        try:
+            told = {"type": "redis", "connection_string": f"127.0.0.1:{server.port}"}
+            other = fill_store(Path(home), told)
+            uvloop.run(compare_stores({"sqlite": store, "redis": other}, report, size))
+        finally:
+            server.stop()
+
+
+async def compare_stores(stores: Mapping[str, Store], report: Report, size: Size) -> None:
+    readers = {
+        name: FeatureReader(store.config, width=WIDTH, encoder_digest=DIGEST)
+        for name, store in stores.items()
+    }
+    for reader in readers.values():
+        reader.start()
+    for num_products in (1, 50):
+        count = size.requests_of_1 if num_products == 1 else size.requests_of_50
+        taken_us: dict[str, list[float]] = {name: [] for name in readers}
+        requests = draw_requests(num_products, popular=True, seed=num_products)
+        for turn in tqdm(range(size.rounds + 1), f"stores, {num_products}", leave=False):
+            for name, reader in readers.items():
+                seconds = await time_requests(ask_reader(reader), requests, count)
+                if turn:  # the first is for warming
+                    taken_us[name].append(1e6 * seconds)
+        for name, all_us in taken_us.items():
+            report.add(f"{name}_read_of_{num_products}", all_us, "µs a request", better="lower")
+        pairs = zip(taken_us["redis"], taken_us["sqlite"], strict=True)
+        ratios = [redis_us / sqlite_us for redis_us, sqlite_us in pairs]
+        report.add(f"redis_over_sqlite_of_{num_products}", ratios, "x", better="lower")
+    for name, reader in readers.items():
+        p99s_ms = await time_reads(reader, size, together=False)
+        report.add(f"{name}_adds_p99_64_concurrent", p99s_ms, "ms", better="lower")
+        await reader.close()
+
+
 def main(options: Options) -> int:
     report = Report("features", options)
     with tempfile.TemporaryDirectory() as home:
         store = fill_store(Path(home))
         uvloop.run(measure(store, report, QUICK if options.quick else FULL))
+        measure_stores(store, report, QUICK if options.quick else FULL)
     return report.finish()
 
 

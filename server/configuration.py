@@ -183,6 +183,42 @@ class EngineSlice(Slice):
         return buckets
 
 
+class ReplicasSlice(Slice):
+    """Replicas of the engine on Ray Serve, with `serve --engine ray`; for each model of its own."""
+
+    min_replicas: int = setting(1, "that always run", "replicas", ge=1, le=10_000)
+    max_replicas: int = setting(4, "that run at most", "replicas", ge=1, le=10_000)
+    queue: float = setting(
+        16.0,
+        "requests under way at a replica beyond which another one is started",
+        "requests",
+        gt=0,
+        le=65536,
+        allow_inf_nan=False,
+    )
+    upscale_s: float = seconds(
+        10.0, "so long there are too many before it is started", ge=0, le=3600
+    )
+    downscale_s: float = seconds(
+        300.0, "so long there are too few before one is stopped", ge=0, le=DAY_S
+    )
+    cpus: float = setting(
+        1.0, "cores that Ray keeps for each", "cores", gt=0, le=1024, allow_inf_nan=False
+    )
+    gpus: float = setting(
+        0.0, "GPUs that Ray keeps for each; 0: none", "GPUs", ge=0, le=64, allow_inf_nan=False
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> ReplicasSlice:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"min_replicas = {self.min_replicas} is more than max_replicas ="
+                f" {self.max_replicas}"
+            )
+        return self
+
+
 class ModelSlice(Slice):
     """Which model answers, and what it does where a request is silent."""
 
@@ -603,6 +639,7 @@ class Configuration(BaseSettings):
 
     server: ServerSlice = ServerSlice()
     engine: EngineSlice = EngineSlice()
+    replicas: ReplicasSlice = ReplicasSlice()
     model: ModelSlice = ModelSlice()
     features: FeaturesSlice = FeaturesSlice()
     creatives: CreativesSlice = CreativesSlice()

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -79,6 +79,9 @@ from server.sampling.router import Router
 from server.sensitivity import DiscreetReader
 from server.studio import Studio
 
+if TYPE_CHECKING:
+    from server.commands.replicas import Elsewhere
+
 NUM_WORKERS = 4  # threads for pixels: decoding packshots, composing, encoding
 NUM_REPAIRERS = 2  # threads for EnhanceImage, so that creatives never wait for a large picture
 MARK_S = 0.03  # for a watermark, kept back from deadlines
@@ -88,13 +91,17 @@ log = logs.logger(__name__)
 
 
 @asynccontextmanager
-async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator[Built]:
-    """Yields once the model is loaded, features are there and every bucket is warm."""
+async def build(
+    configuration: Configuration, metrics: Metrics, elsewhere: Elsewhere | None = None
+) -> AsyncIterator[Built]:
+    """Yields once the model is loaded, features are there and every bucket is warm. With rows
+    sampled `elsewhere`, the engine here is for repairs alone."""
     rules = read_rules(configuration.creatives, configuration.provenance, metrics)
     safety, sealer = open_safety(configuration.creatives), open_sealer(configuration, metrics)
     sensitive = read_sensitive(configuration.creatives)
     check_restorer(configuration.enhancement)
-    devices = [choose_device(name) for name in name_devices(configuration.engine)]
+    named = name_devices(configuration.engine) if elsewhere is None else ["cpu"]
+    devices = [choose_device(name) for name in named]
     take_cores(1)
     try:
         with all_cores(count_threads(configuration.engine)) as run:
@@ -113,15 +120,16 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
     ]
     for engine, each in zip(engines, placed, strict=True):
         engine.pace.load(name_pace_file(configuration, each[QUALITY]))
-        requests = [warm_request(model) for model in each.values()]
+        requests = [warm_request(model) for model in each.values() if elsewhere is None]
         try:
             await asyncio.to_thread(engine.start, requests)
         except (ValueError, torch.OutOfMemoryError) as error:  # strict mode, or too large a bucket
             raise StartFailed(f"engine: {error}") from error
-    router = Router(engines, find_tenant=current_tenant)
+    here = Router(engines, find_tenant=current_tenant)
+    router = here if elsewhere is None else await elsewhere.place(list(placed[0].values()))
     gc.collect()
     gc.freeze()  # what is built in lives as long as the process: no collection walks it again
-    models = adopt_models(configuration, placed, engines, devices, metrics)
+    models = adopt_models(configuration, placed, engines, devices, metrics, elsewhere)
     defaults = Defaults(
         min_steps=configuration.model.min_steps,
         strength=configuration.model.strength,
@@ -185,7 +193,7 @@ async def build(configuration: Configuration, metrics: Metrics) -> AsyncIterator
             await restoring.close()
             await cache.close()
             await models.close()
-            await asyncio.to_thread(router.close)
+            await asyncio.to_thread(here.close)
             for engine, each in zip(engines, placed, strict=True):
                 engine.pace.save(name_pace_file(configuration, each[QUALITY]))
             await reader.close()
@@ -228,12 +236,18 @@ def adopt_models(
     engines: Sequence[Engine],
     devices: Sequence[str],
     metrics: Metrics,
+    elsewhere: Elsewhere | None = None,
 ) -> Models:
     """The registry, with what is built in: each is warm on every device."""
-    workshop = open_workshop(engines, devices, placed[0][QUALITY].embedding_width)
+    width = placed[0][QUALITY].embedding_width
+    if elsewhere is None:
+        workshop = open_workshop(engines, devices, width)
+    else:
+        workshop = elsewhere.open_workshop(width)
     models = Models(workshop, metrics, policy=configuration.model.swap)
     for name, model in placed[0].items():
-        step_s = measure_steps(engines[0], model)
+        measure = partial(measure_steps, engines[0]) if elsewhere is None else elsewhere.measure
+        step_s = measure(model)
         models.adopt(name, [each[name] for each in placed], describe(model), step_s)
         log.info("warm", model=model.name, digest=model.digest, step_s=step_s)
     return models

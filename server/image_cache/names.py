@@ -45,6 +45,8 @@ RESOLVED = frozenset(
 )
 """Told by `Circumstances` as what came of it."""
 
+LEFT_OUT = ANSWERING | RESOLVED
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Circumstances:
@@ -73,11 +75,32 @@ class Circumstances:
 def name_image(request: ImageRequest, circumstances: Circumstances) -> str:
     """40 hexadecimal digits. Raises TypeError on a kind of value that it can't tell apart."""
     digest = hashlib.blake2b(digest_size=20)
-    for field in dataclasses.fields(request):
-        if field.name not in ANSWERING | RESOLVED:
-            digest.update(_spell(field.name) + _spell(getattr(request, field.name)))
+    for name, spelled in _fields_of(type(request)):
+        if name not in LEFT_OUT:
+            digest.update(spelled + _spell_part(getattr(request, name)))
     digest.update(_spell(circumstances))
     return digest.hexdigest()
+
+
+def _spell_part(value: object) -> bytes:
+    """The parts of a request are mostly those of requests before."""
+    if dataclasses.is_dataclass(value):
+        try:
+            return _spell_known(value)
+        except TypeError:  # it holds a mapping
+            return _spell(value)
+    return _spell(value)
+
+
+@lru_cache(maxsize=1024)
+def _spell_known(value: Hashable) -> bytes:
+    return _spell(value)
+
+
+@lru_cache(maxsize=64)
+def _fields_of(kind: type) -> tuple[tuple[str, bytes], ...]:
+    """Names of a dataclass's fields, and as they are spelled."""
+    return tuple((field.name, _spell(field.name)) for field in dataclasses.fields(kind))
 
 
 @lru_cache(maxsize=256)
@@ -99,8 +122,9 @@ def _spell(value: object) -> bytes:
     elif isinstance(value, float):
         content = struct.pack("<d", value)
     elif dataclasses.is_dataclass(value):
-        fields = dataclasses.fields(value)
-        content = b"".join(_spell(f.name) + _spell(getattr(value, f.name)) for f in fields)
+        content = b"".join(
+            spelled + _spell(getattr(value, name)) for name, spelled in _fields_of(type(value))
+        )
     elif isinstance(value, Mapping):
         content = b"".join(sorted(_spell(k) + _spell(v) for k, v in value.items()))
     elif isinstance(value, Set):
