@@ -64,6 +64,8 @@ class Cluster:
         # A process for each core, before anybody wants one: Ray does so unless told not to.
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
         os.environ.setdefault("RAY_enable_worker_prestart", "0")
+        # A machine that is busy takes longer than Ray waits for its agents.
+        os.environ.setdefault("RAY_agent_register_timeout_ms", "60000")
         # Replicas are chosen in the loop that asks, not in one of a thread beside it.
         os.environ.setdefault("RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP", "0")
         try:
