@@ -98,6 +98,13 @@ else
 	$(TRAINING) generator tastes student baseline
 endif
 
+.PHONY: docs manual
+docs: setup  ## build the documentation into out/site, strictly
+	$(PY) -m mkdocs build --quiet
+
+manual: setup  ## write what docs/reference says of the code
+	$(PY) -m deploy.manual
+
 evaluate: setup  ## how well the shipped model personalizes; out/evaluation/report.html
 	$(PY) -m benchmarks.evaluation
 

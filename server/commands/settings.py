@@ -61,7 +61,7 @@ def add_flags(
 
 
 def _help(field: FieldInfo) -> str:
-    text = f"{field.description}. Allowed: {allowed(field)}. Default: {_show(field.default)}"
+    text = f"{field.description}. Allowed: {allowed(field)}. Default: {show(field.default)}"
     return text.replace("%", "%%")
 
 
@@ -101,9 +101,9 @@ def allowed(field: FieldInfo) -> str:
         return "a mapping as in Feast's feature_store.yaml, in a flag as JSON"
     if kind is int or kind is float:
         number = "a whole number" if kind is int else "a number"
-        lowest = "".join(f" from {_show(bound)}" for bound in _limits(field, "ge"))
-        above = "".join(f" above {_show(bound)}" for bound in _limits(field, "gt"))
-        highest = "".join(f" to {_show(bound)}" for bound in _limits(field, "le"))
+        lowest = "".join(f" from {show(bound)}" for bound in _limits(field, "ge"))
+        above = "".join(f" above {show(bound)}" for bound in _limits(field, "gt"))
+        highest = "".join(f" to {show(bound)}" for bound in _limits(field, "le"))
         return f"{number}{unit}{lowest}{above}{highest}"
     return "true or false" if kind is bool else "text" if kind is str else "a path"
 
@@ -120,7 +120,8 @@ def _limits(field: FieldInfo, name: str) -> list[Any]:
     return [limit for limit in found if limit is not None]
 
 
-def _show(value: object) -> str:
+def show(value: object) -> str:
+    """A value as one would write it in a flag."""
     if value is None:
         return "unset"
     if isinstance(value, bool):
@@ -139,12 +140,12 @@ def _explain(error: ErrorDetails) -> str:
         return f"{key} = {told}: unknown key; allowed are {_siblings(key)}"
     why = error["msg"].removeprefix("Value error, ")
     if field := _FIELDS.get(key):
-        told = WITHHELD if is_secret(field) else _conceal("", _show(error["input"]))
+        told = WITHHELD if is_secret(field) else _conceal("", show(error["input"]))
         why = "" if is_secret(field) else f" ({why})"
         return f"{key} = {told}: allowed is {allowed(field)}{why}"
     if error["type"] == "value_error":
         return f"{key}.{why}"
-    told = _conceal(key, _show(error["input"]))
+    told = _conceal(key, show(error["input"]))
     return f"{key} = {told}: allowed is a mapping of settings"
 
 
@@ -161,7 +162,7 @@ def _refuse_passwords(flags: Mapping[str, str]) -> None:
         if _PASSWORD.search(value) or (is_secret(_FIELDS[key]) and _SECRET_FIELD.search(value)):
             raise ConfigurationError(
                 f"{key}: has a password, which everybody on this machine could read in a flag; "
-                f"set {_variable(key)}, or {_variable(key)}_FILE to a file that holds it"
+                f"set {name_variable(key)}, or {name_variable(key)}_FILE to a file that holds it"
             )
 
 
@@ -208,8 +209,8 @@ def _read_secret_files() -> dict[str, Any]:
     for variable, key in _SECRET_FILES.items():
         if not (file := os.environ.get(variable)):
             continue
-        if os.environ.get(_variable(key)):
-            raise ConfigurationError(f"{variable} and {_variable(key)}: exclude each other")
+        if os.environ.get(name_variable(key)):
+            raise ConfigurationError(f"{variable} and {name_variable(key)}: exclude each other")
         try:
             found[key] = Path(file).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -229,26 +230,27 @@ class _Environment(EnvSettingsSource):
 
 
 def _refuse_unknown_variables() -> None:
-    known = {_variable(key) for key in _FIELDS} | _SECRET_FILES.keys()
+    known = {name_variable(key) for key in _FIELDS} | _SECRET_FILES.keys()
     slices = tuple(f"{PREFIX}{name.upper()}_" for name in Configuration.model_fields)
     problems = []
     for name, value in sorted(os.environ.items()):
         variable = name.upper()
         ours = variable.startswith(slices) or (variable.startswith(PREFIX) and "__" in variable)
         if ours and variable not in known and not _SERVICE_LINK.search(f"{variable}={value}"):
-            example = _variable("server.port")
+            example = name_variable("server.port")
             told = _conceal(name, repr(value))
             problems.append(f"{name} = {told}: unknown key; allowed are names like {example}")
     if problems:
         raise ConfigurationError("\n".join(problems))
 
 
-def _variable(key: str) -> str:
+def name_variable(key: str) -> str:
+    """Of the environment, for `slice.name`."""
     return PREFIX + key.replace(".", "__").upper()
 
 
 _SECRET_FILES = {
-    f"{_variable(key)}_FILE": key for key, field in _FIELDS.items() if is_secret(field)
+    f"{name_variable(key)}_FILE": key for key, field in _FIELDS.items() if is_secret(field)
 }
 
 

@@ -48,7 +48,7 @@ _CODES: tuple[tuple[type[Exception], StatusCode], ...] = (
     (errors.Cancelled, StatusCode.CANCELLED),
     (errors.SamplingFailed, StatusCode.INTERNAL),
 )
-_FOREIGN_REASONS: dict[type[Exception], str] = {
+FOREIGN_REASONS: dict[type[Exception], str] = {
     ProductUnknown: errors.ProductNotFound.reason,
     FeaturesUnavailable: "FEATURES_UNAVAILABLE",
     CheckpointUnusable: "MODEL_UNUSABLE",
@@ -62,7 +62,11 @@ _MAX_VIOLATIONS_BYTES = 3500
 
 
 def code_of(error: BaseException) -> StatusCode:
-    return next((code for kind, code in _CODES if isinstance(error, kind)), StatusCode.INTERNAL)
+    return find_code(type(error))
+
+
+def find_code(kind: type[BaseException]) -> StatusCode:
+    return next((code for known, code in _CODES if issubclass(kind, known)), StatusCode.INTERNAL)
 
 
 def is_expected(error: BaseException) -> bool:
@@ -74,7 +78,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, errors.EtalageError):
         return error.reason
     return next(
-        (reason for kind, reason in _FOREIGN_REASONS.items() if isinstance(error, kind)), "INTERNAL"
+        (reason for kind, reason in FOREIGN_REASONS.items() if isinstance(error, kind)), "INTERNAL"
     )
 
 
