@@ -1,0 +1,69 @@
+"""What mkdocs is told besides mkdocs.yml: hooks, called by their names.
+
+Pages of the navigation that are being written are left out of it. A page that another one names
+as `docs/engine.md` is linked from there. Drawings are put into the page, whose colours they take.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+
+COMING = (
+    *("api.md", "reference/api.md", "capacity.md", "deployment.md", "feast.md"),
+    *("operations.md", "playground.md"),
+)
+"""Pages that are being written: the navigation goes without them until they are there."""
+
+_NAMED = re.compile(r"(?<!\[)`docs/([\w/-]+\.md)`")
+_DRAWING = re.compile(r'<img alt="([^"]*)" src="([^"]+\.svg)"[^>]*>')
+_FENCE = "```"
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    config.nav = _prune(config.nav or [], Path(config.docs_dir))
+    return config
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    here = posixpath.dirname(page.file.src_uri)
+
+    def link(found: re.Match[str]) -> str:
+        if files.get_file_from_path(found[1]) is None or found[1] == page.file.src_uri:
+            return found[0]
+        return f"[{found[0]}]({posixpath.relpath(found[1], here or '.')})"
+
+    parts = markdown.split(_FENCE)
+    return _FENCE.join(
+        _NAMED.sub(link, each) if n % 2 == 0 else each for n, each in enumerate(parts)
+    )
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    folder = Path(config.docs_dir, posixpath.dirname(page.file.src_uri))
+
+    def draw(found: re.Match[str]) -> str:
+        drawing = (folder / found[2]).read_text("utf-8")
+        return f'<div class="drawing" role="img" aria-label="{found[1]}">{drawing}</div>'
+
+    return _DRAWING.sub(draw, html)
+
+
+def _prune(entries: list[Any], docs: Path) -> list[Any]:
+    """Without pages that are not there yet, and without sections that are empty then."""
+    kept: list[Any] = []
+    for entry in entries:
+        ((title, target),) = entry.items()
+        if isinstance(target, list):
+            target = _prune(target, docs)
+        if target and (
+            isinstance(target, list) or target not in COMING or (docs / target).exists()
+        ):
+            kept.append({title: target})
+    return kept
