@@ -99,8 +99,8 @@ else
 endif
 
 .PHONY: docs manual
-docs: setup  ## build the documentation into out/site, strictly
-	$(PY) -m mkdocs build --quiet
+docs: setup  ## build the documentation into out/site, strictly; its search works where it is served
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
 
 manual: setup  ## write what docs/reference says of the code
 	$(PY) -m deploy.manual

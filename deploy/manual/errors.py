@@ -10,6 +10,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from grpc import StatusCode
@@ -137,6 +138,7 @@ def write() -> str:
     return "\n".join([PREFACE, *_write_codes(), _write_events()])
 
 
+@cache
 def find_reasons() -> dict[str, StatusCode]:
     """Every reason that may leave the server, with its code."""
     classes = {
@@ -185,7 +187,8 @@ def _write_events() -> str:
 def _find_calls(where: Path, names: set[str]) -> Iterator[tuple[str, str]]:
     """Calls of these classes with a reason in them, as (class, reason)."""
     files = sorted(where.rglob("*.py")) if where.is_dir() else [where]
-    trees = [ast.parse(path.read_text("utf-8")) for path in files]
+    texts = [path.read_text("utf-8") for path in files]
+    trees = [ast.parse(text) for text in texts if any(f"{name}(" in text for name in names)]
     constants = dict(pair for tree in trees for pair in _find_constants(tree))
     for node in (node for tree in trees for node in ast.walk(tree)):
         if not isinstance(node, ast.Call):

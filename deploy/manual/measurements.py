@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.manual.table import tabulate
+from deploy.manual.table import fold, tabulate
 
 RESULTS = Path("benchmarks/results")
 
@@ -46,7 +46,7 @@ def _tabulate(claims: list[Claim]) -> str:
 def _row(claim: Claim) -> tuple[str, ...]:
     low, high = claim["spread"]
     return (
-        f"`{claim['name']}`",
+        fold(claim["name"]),
         _round(claim["value"]),
         str(claim["unit"]),
         "" if low == high else f"{_round(low)}, {_round(high)}",

@@ -14,7 +14,11 @@ from server.metrics import Metrics
 
 RULES = Path("deploy/prometheus")
 
-PREFACE = """# Metrics
+PREFACE = """---
+hide: [toc]
+---
+
+# Metrics
 
 Written by `make manual` from `server/metrics.py`. The port is `server.metrics_port`, 9464 by
 default, at `/metrics`; times are in seconds and sizes in bytes, as the names say. A metric has at
@@ -33,10 +37,10 @@ def write() -> str:
     metrics.close()
     told = [each for each in dict.fromkeys(collectors.values()) if hasattr(each, "_labelnames")]
     rows = [_write_row(each) for each in told]
-    return f"{PREFACE}\n{tabulate(('metric', 'type', 'labels', 'meaning', 'alerts'), rows)}"
+    return f"{PREFACE}\n{tabulate(('metric, labels', 'type', 'meaning', 'alerts'), rows)}"
 
 
-def _write_row(metric: Any) -> tuple[str, str, str, str, str]:
+def _write_row(metric: Any) -> tuple[str, str, str, str]:
     suffix = {"counter": "_total", "info": "_info"}.get(metric._type, "")
     name = f"{metric._name}{suffix}"
     kind = metric._type
@@ -45,8 +49,8 @@ def _write_row(metric: Any) -> tuple[str, str, str, str, str]:
         kind = f"histogram, {bounds[0]:g} to {bounds[-1]:g}"
     labels = ("name", "digest") if metric._type == "info" else metric._labelnames
     alerts = ", ".join(f"`{alert}`" for alert in _find_alerts(metric._name))
-    told = ", ".join(f"`{label}`" for label in labels)
-    return f"`{name}`", kind, told, metric._documentation, alerts
+    names = [f"`{name}`", *(f"`{label}`" for label in labels)]
+    return " ".join(names), kind, metric._documentation, alerts
 
 
 def _find_alerts(name: str) -> list[str]:

@@ -44,16 +44,17 @@ def _write_slices() -> Iterator[str]:
         assert isinstance(kind, type) and issubclass(kind, Slice)
         rows = [_write_row(f"{name}.{key}", each) for key, each in kind.model_fields.items()]
         yield f"## {name}\n\n{kind.__doc__}\n"
-        yield tabulate(("flag, environment", "what it is", "allowed", "default"), rows)
+        yield tabulate(("flag, environment", "what it is", "allowed, default"), rows)
 
 
-def _write_row(key: str, field: FieldInfo) -> tuple[str, str, str, str]:
+def _write_row(key: str, field: FieldInfo) -> tuple[str, str, str]:
     variable = name_variable(key)
     names = [f"`--{key}`", f"`{variable}`"]
     if is_secret(field):
         names.append(f"**secret**: `{variable}_FILE`")
     default = f"{plain(show(field.default))}{_explain(field)}"
-    return BREAK.join(names), plain(str(field.description)), plain(allowed(field)), default
+    limits = f"{plain(allowed(field))}{BREAK}**{default}**"
+    return BREAK.join(names), plain(str(field.description)), limits
 
 
 def _explain(field: FieldInfo) -> str:

@@ -5,7 +5,7 @@ import re
 
 from deploy.manual import errors, measurements, metrics, settings
 from deploy.manual.__main__ import find_stale
-from deploy.manual.table import tabulate
+from deploy.manual.table import fold, tabulate
 from server.configuration import Configuration, is_secret
 from server.configuration import settings as list_settings
 
@@ -21,14 +21,14 @@ def test_every_setting_is_there_by_flag_variable_and_limits():
         secret = f"`ETALAGE_{slice_name}__{name}_FILE`".upper()
         assert (secret in page) == is_secret(field)
     assert [f"## {name}" for name in Configuration.model_fields] == re.findall("^## .*", page, re.M)
-    assert "a whole number from 0 to 65535 | 50051 |" in page
-    assert "| 16777216 (16 MiB) |" in page and "| 2592000 (30 days) |" in page
+    assert "a whole number from 0 to 65535<br>**50051** |" in page
+    assert "**16777216 (16 MiB)**" in page and "**2592000 (30 days)**" in page
 
 
 def test_every_metric_is_there_with_its_labels_and_the_alerts_that_ask_for_it(told):
     page = metrics.write()
     suffix = r"_(total|info|bucket|sum|count|created)$"
-    found = re.findall(r"^\| `(etalage_\w+)` \| (.*)$", page, re.M)
+    found = re.findall(r"^\| `(etalage_\w+)`(.*)$", page, re.M)
     rows = {re.sub(suffix, "", name): row for name, row in found}
     for name, labels in told.items():
         if not name.startswith("etalage_"):
@@ -59,7 +59,7 @@ def test_every_claim_is_there_and_what_missed_its_target_comes_first():
         result = json.loads(path.read_text("utf-8"))
         assert result["environment"]["quick"] is False, f"{path}: a run for development"
         for claim in result["claims"]:
-            row = f"| `{claim['name']}` |"
+            row = f"| {fold(claim['name'])} |"
             assert row in rest
             assert (row in missed) == (claim["holds"] is False)
 
@@ -68,3 +68,8 @@ def test_a_cell_stays_in_its_column():
     assert tabulate(("a", "b"), [("x|y", "two\nlines")]) == (
         "| a | b |\n| --- | --- |\n| x\\|y | two lines |\n"
     )
+
+
+def test_a_long_name_is_folded_between_its_parts():
+    assert fold("short.name") == "`short.name`"
+    assert fold("one.two_three_four", 9) == "`one.two_`<br>`three_`<br>`four`"
