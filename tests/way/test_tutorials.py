@@ -19,10 +19,10 @@ EXPERIMENT = (ROOT / "docs" / "first_experiment.md").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    """The command that the tutorial of experiments starts a server with, in a folder of our own;
-    how to ask it, as address and environment."""
-    folder, home = tmp_path_factory.mktemp("reader"), tmp_path_factory.mktemp("home")
+def shop(running, tmp_path_factory):
+    """The command that the tutorial of experiments starts a server with, in a folder of our own
+    and the home of one that has made its world there; how to ask it, as address and environment."""
+    folder, home = tmp_path_factory.mktemp("reader"), running.log.parent
     (folder / "features").symlink_to(ROOT / "features")
     blocks = read_blocks(EXPERIMENT)
     (told,) = [shlex.split(block.text) for block in blocks if block.serves]
@@ -32,7 +32,7 @@ def shop(tmp_path_factory):
         patch.setenv("PYTHONPATH", paths)
         write_files(blocks)
         command = (*SERVE, *told[4:], "--engine.threads=1", "--engine.buckets=1,2,3,4")
-        with running_server(command, home, home / "log", lambda: None) as ports:
+        with running_server(command, home, folder / "server.log", lambda: None) as ports:
             yield (
                 ports.server,
                 os.environ
