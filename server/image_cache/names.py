@@ -12,6 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence, Set
 from datetime import date
 from enum import Enum
 from functools import lru_cache
+from typing import Any, cast
 
 from server.core import ImageRequest, ModelCard
 
@@ -46,6 +47,8 @@ RESOLVED = frozenset(
 """Told by `Circumstances` as what came of it."""
 
 LEFT_OUT = ANSWERING | RESOLVED
+
+_FIELDS: dict[type, tuple[tuple[str, bytes], ...]] = {}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def _spell_part(value: object) -> bytes:
     """The parts of a request are mostly those of requests before."""
     if dataclasses.is_dataclass(value):
         try:
-            return _spell_known(value)
+            return _spell_known(cast(Hashable, value))
         except TypeError:  # it holds a mapping
             return _spell(value)
     return _spell(value)
@@ -97,10 +100,12 @@ def _spell_known(value: Hashable) -> bytes:
     return _spell(value)
 
 
-@lru_cache(maxsize=64)
-def _fields_of(kind: type) -> tuple[tuple[str, bytes], ...]:
+def _fields_of(kind: Any) -> tuple[tuple[str, bytes], ...]:
     """Names of a dataclass's fields, and as they are spelled."""
-    return tuple((field.name, _spell(field.name)) for field in dataclasses.fields(kind))
+    if (found := _FIELDS.get(kind)) is None:
+        found = tuple((field.name, _spell(field.name)) for field in dataclasses.fields(kind))
+        _FIELDS[kind] = found
+    return found
 
 
 @lru_cache(maxsize=256)
