@@ -23,14 +23,8 @@ from statistics import median
 from tqdm import tqdm
 
 from benchmarks.control_load import Asked, Latencies, ask_each, measure_latency, measure_rate
-from benchmarks.engine_crowd import copy_part
-from benchmarks.engine_served import SIZE as WORLD_SIZE
 from benchmarks.measurement import Options, Report, parse_options
-from diffusion.checkpoint import DEFAULT_CHECKPOINT
-from diffusion.encoders import Encoders
 from etalage.v1 import images_pb2 as pb
-from features.prepare import prepare_world
-from features.store import StoreConfig
 from server.demo.process import Ports, running_server
 
 TARGET_RPS = 1500
@@ -115,7 +109,7 @@ def running(server: str, folder: Path, number: int = 0) -> Iterator[Ports]:
     command = [sys.executable, "-m", *module, "--server.port", "0", "--server.admin_port", "0"]
     command += ["--server.metrics_port", "0", "--server.max_in_flight", "1024"]
     command += ["--features.timeout_s", "5", "--drain.lame_duck_s", "0", "--logging.format", "json"]
-    store = {"type": "sqlite", "path": str(StoreConfig(home=folder / "home").folder / "online.db")}
+    store = {"type": "sqlite", "path": str(folder / "home" / "store" / "online.db")}
     if server in ("whole", "free"):  # the others read nothing
         command += ["--features.online_store", json.dumps(store)]
     log = folder / f"{server}-{number}.log"
@@ -125,7 +119,8 @@ def running(server: str, folder: Path, number: int = 0) -> Iterator[Ports]:
 
 @contextmanager
 def asking() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    """A new process for each task: gRPC's asyncio lives on one loop of a process alone."""
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
         yield pool
 
 
@@ -150,10 +145,18 @@ def make_asked(products: list[str], **told: object) -> tuple[Asked, ...]:
 
 def prepare(folder: Path) -> list[str]:
     """A small store of features; its products."""
+    # Not above: each process that asks imports this module anew, and torch takes seconds.
+    from benchmarks.engine_crowd import copy_part
+    from benchmarks.engine_served import SIZE
+    from diffusion.checkpoint import DEFAULT_CHECKPOINT
+    from diffusion.encoders import Encoders
+    from features.prepare import prepare_world
+    from features.store import StoreConfig
+
     shop = copy_part(folder / "shop", NUM_PRODUCTS)
     encoders = Encoders.load(DEFAULT_CHECKPOINT / "encoders")
     config = StoreConfig(home=folder / "home")
-    prepare_world(config, encoders, size=WORLD_SIZE, catalogue=shop, progress=False)
+    prepare_world(config, encoders, size=SIZE, catalogue=shop, progress=False)
     lines = (shop / "products.jsonl").read_text("utf-8").splitlines()
     return [str(json.loads(line)["product_id"]) for line in lines]
 

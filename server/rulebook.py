@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Protocol
+
+from cachetools import LRUCache
 
 from server.brand_kits import BrandKit, KitForbids, apply_kit
 from server.core import ImageRequest, InlineProduct
-from server.creative import Kind
+from server.creative import Kind, Localization
 from server.errors import InvalidRequest, Violation
 from server.localization.labels import Labels
 from server.localization.markets import Markets
@@ -16,6 +19,8 @@ from server.localization.occasions import Occasion, UnknownMarket, localize, rea
 from server.localization.prices import format_price
 from server.localization.titles import Title
 from server.safety import DeniedWords
+
+MAX_OCCASIONS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,9 @@ class Rulebook:
     is_label_due: bool = False
     """Whether every creative says what made it, asked or not."""
     observer: WordsObserver | None = None
+    _occasions: LRUCache[Hashable, Occasion] = field(
+        default_factory=lambda: LRUCache(MAX_OCCASIONS), repr=False, compare=False
+    )
 
     def agree(self, request: ImageRequest) -> Agreement:
         """Raises InvalidRequest naming what can't be agreed to."""
@@ -65,7 +73,7 @@ class Rulebook:
         for name in ("price", "former_price"):
             _check_price(request, name)
         try:
-            occasion = read_occasion(request.localization, request.locale, self.markets)
+            occasion = self._find_occasion(request.localization, request.locale)
         except UnknownMarket as error:
             raise InvalidRequest(Violation("localization.market", str(error))) from error
         scene, warnings = request.scene, list(occasion.warnings)
@@ -93,6 +101,15 @@ class Rulebook:
         those that requests bring have been checked before."""
         if isinstance(agreed.request.product, str):
             self._check_words([Text("product_id", title, True)], agreed.kit, "its title ")
+
+    def _find_occasion(self, localization: Localization, locale: str) -> Occasion:
+        """Of a market and a language once a day. Raises UnknownMarket."""
+        day = localization.day or datetime.now(UTC).date()
+        key = localization.market, locale, day
+        if (known := self._occasions.get(key)) is None:
+            known = read_occasion(replace(localization, day=day), locale, self.markets)
+            self._occasions[key] = known
+        return known
 
     def _find_kit(self, name: str) -> BrandKit | None:
         """Doors have looked before; but a batch may outlive a kit, and actors see no door."""

@@ -12,7 +12,8 @@ from collections.abc import Hashable, Mapping, Sequence, Set
 from datetime import date
 from enum import Enum
 from functools import lru_cache
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any
 
 from server.core import ImageRequest, ModelCard
 
@@ -46,8 +47,12 @@ RESOLVED = frozenset(
 )
 """Told by `Circumstances` as what came of it."""
 
-LEFT_OUT = ANSWERING | RESOLVED
-
+_NAMES = tuple(
+    field.name
+    for field in dataclasses.fields(ImageRequest)
+    if field.name not in ANSWERING | RESOLVED
+)
+_READ = attrgetter(*_NAMES)
 _FIELDS: dict[type, tuple[tuple[str, bytes], ...]] = {}
 
 
@@ -77,27 +82,27 @@ class Circumstances:
 
 def name_image(request: ImageRequest, circumstances: Circumstances) -> str:
     """40 hexadecimal digits. Raises TypeError on a kind of value that it can't tell apart."""
-    digest = hashlib.blake2b(digest_size=20)
-    for name, spelled in _fields_of(type(request)):
-        if name not in LEFT_OUT:
-            digest.update(spelled + _spell_part(getattr(request, name)))
+    digest = hashlib.blake2b(_spell_request(request), digest_size=20)
     digest.update(_spell(circumstances))
     return digest.hexdigest()
 
 
-def _spell_part(value: object) -> bytes:
-    """The parts of a request are mostly those of requests before."""
-    if dataclasses.is_dataclass(value):
-        try:
-            return _spell_known(cast(Hashable, value))
-        except TypeError:  # it holds a mapping
-            return _spell(value)
-    return _spell(value)
+def _spell_request(request: ImageRequest) -> bytes:
+    """Mostly one that was spelled before, for somebody else."""
+    told = _READ(request)
+    try:
+        return _spell_known(told)
+    except TypeError:  # there is a mapping in it
+        return _spell_fields(told)
 
 
-@lru_cache(maxsize=1024)
-def _spell_known(value: Hashable) -> bytes:
-    return _spell(value)
+@lru_cache(maxsize=2048)
+def _spell_known(told: tuple[Hashable, ...]) -> bytes:
+    return _spell_fields(told)
+
+
+def _spell_fields(told: Sequence[object]) -> bytes:
+    return b"".join(_spell(n) + _spell(value) for n, value in zip(_NAMES, told, strict=True))
 
 
 def _fields_of(kind: Any) -> tuple[tuple[str, bytes], ...]:

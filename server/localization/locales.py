@@ -29,6 +29,7 @@ class Tag:
         return "-".join(part for part in (self.language, self.script, self.region) if part)
 
 
+@lru_cache(maxsize=4096)
 def read_tag(tag: str) -> Tag:
     """The tag as it was written, with aliases resolved; `und` where it is no BCP 47 tag.
 
