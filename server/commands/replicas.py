@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,6 +17,7 @@ from diffusion.checkpoint import CheckpointUnusable
 from diffusion.families.loading import load_model
 from diffusion.families.specification import ModelSpecification
 from diffusion.image_model import ImageModel
+from features.reader import SWITCH_INTERVAL_S
 from server import logs
 from server.access.calls import current_tenant
 from server.commands.building import build, engine_limits, load_models
@@ -163,6 +165,8 @@ def open_specified(settings: EngineSlice, specification: ModelSpecification) -> 
 
 
 def open_engine(settings: EngineSlice, models: Sequence[SamplingModel]) -> Engine:
+    """As in the door's process, no thread keeps the loop waiting for long."""
+    sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
     engine = Engine(models, engine_limits(settings))
     engine.start([request for model in models for request in warm_requests(model)])  # type: ignore[arg-type]
     take_cores(1)

@@ -29,6 +29,9 @@ from server.sampling.scheduler import find_urgency
 MAX_TRIES = 4
 """Replicas that an order is given to, one after the other dying under it."""
 
+PAUSE_S = 0.1
+"""Times the tries before: at first the next replica is asked at once."""
+
 WATCH_S = 1.0
 UNDER_WAY = 0.5
 """Share of its work that an order has before it, on the average: how far it is, only its replica
@@ -260,6 +263,7 @@ class Pool:
                 raise DeadlineExceeded("the deadline passed while sampling") from None
             except ReplicaLost as lost:
                 log.warning("replica lost", pool=self.name, attempt=number + 1, reason=str(lost))
+                await asyncio.sleep(number * PAUSE_S)
         raise stopped(self.name)
 
     async def _watch(self) -> None:

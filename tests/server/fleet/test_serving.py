@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from etalage import AsyncClient
-from features.prepare import choose_demo_shoppers
+from benchmarks.control_plane import prepare
+from etalage import AsyncClient, Progress
 from server.demo.process import running_server
 
 pytestmark = pytest.mark.skipif(
@@ -27,15 +30,25 @@ SERVE = (
     *("--engine.strict=true", "--engine.buckets=4", "--provenance.sign=false"),
     *("--features.timeout_s=5", "--drain.lame_duck_s=0", "--logging.format=json"),
 )
-PRODUCTS = ("handbag", "teapot", "bicycle", "croissant")
+SHOPPER = "shopper-00001"
 NUM_IMAGES = 24
+
+
+@dataclass(frozen=True)
+class Running:
+    address: str
+    home: Path
+    products: list[str]
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    with running_server(SERVE, home, home / "server.log", lambda: None) as ports:
-        yield ports, home
+    folder = tmp_path_factory.mktemp("shop")
+    products, home = prepare(folder), folder / "home"
+    store = {"type": "sqlite", "path": str(home / "store" / "online.db")}
+    command = (*SERVE, "--features.online_store", json.dumps(store))
+    with running_server(command, home, folder / "server.log", lambda: None) as ports:
+        yield Running(ports.server, home, products)
 
 
 def find_replicas(home):
@@ -54,16 +67,16 @@ def find_replicas(home):
     return sorted(found)
 
 
-async def ask_all(client, shopper, policy):
+async def ask_all(client, products):
     """Images of many products at once, each by its seed."""
 
     async def ask(number):
         result = await client.generate(
-            PRODUCTS[number % len(PRODUCTS)],
-            user=shopper,
+            products[number % len(products)],
+            user=SHOPPER,
             seed=number,
             steps=8,
-            cache_policy=policy,
+            cache_policy="refresh",
             timeout_s=120,
         )
         assert result.source == "generated"
@@ -73,29 +86,23 @@ async def ask_all(client, shopper, policy):
 
 
 async def test_a_replica_that_is_killed_loses_no_request_and_changes_no_byte(running):
-    ports, home = running
-    shopper = next(iter(choose_demo_shoppers(home).tastes))
-    replicas = find_replicas(home)
+    replicas = find_replicas(running.home)
     assert len(replicas) == 2, "a second pool is for other models only"
-    async with AsyncClient(ports.server, timeout_s=120) as client:
-        before = await ask_all(client, shopper, "refresh")
-        asked = asyncio.create_task(ask_all(client, shopper, "refresh"))
+    async with AsyncClient(running.address, timeout_s=120) as client:
+        before = await ask_all(client, running.products)
+        asked = asyncio.create_task(ask_all(client, running.products))
         await asyncio.sleep(0.3)  # rows are on their way by now
         os.kill(replicas[0], signal.SIGKILL)
         assert await asked == before
-        assert "replica lost" in (home / "server.log").read_text()
+        assert "replica lost" in (running.home.parent / "server.log").read_text()
         ends_s = time.monotonic() + 60
-        while len(now := find_replicas(home)) < 2 or replicas[0] in now:
+        while len(now := find_replicas(running.home)) < 2 or replicas[0] in now:
             assert time.monotonic() < ends_s, "another one takes its place"
             await asyncio.sleep(0.2)
 
 
-async def test_steps_are_told_and_a_call_that_hangs_up_frees_its_rows(running):
-    ports, home = running
-    shopper = next(iter(choose_demo_shoppers(home).tastes))
-    async with AsyncClient(ports.server, timeout_s=120) as client:
-        steps = []
-        async for event in client.stream("handbag", user=shopper, seed=99, steps=8):
-            steps.append(getattr(event, "step", None))
-        assert [step for step in steps if step] == sorted(set(filter(None, steps)))
-        assert 8 in steps
+async def test_steps_are_told_from_a_replica_up_to_the_last(running):
+    async with AsyncClient(running.address, timeout_s=120) as client:
+        asked = client.stream(running.products[0], user=SHOPPER, seed=99, steps=8)
+        steps = [event.step async for event in asked if isinstance(event, Progress)]
+        assert steps == sorted(set(steps)) and steps[-1] == 8
