@@ -6,6 +6,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.t
 STAMP := .venv/.installed
 PROTOS := $(sort $(wildcard protos/etalage/v1/*.proto))
 STUBS := clients/python
+RELEASED := protos/released.binpb
 BENCHMARKS := features evaluation engine slate bulk creation restoration diagnosis families experiments reliability control_plane scale
 
 export HF_HUB_OFFLINE ?= 1
@@ -18,7 +19,7 @@ help:  ## list the targets
 
 setup: $(STAMP)  ## create .venv and install everything, pinned
 
-$(STAMP): pyproject.toml clients/python/pyproject.toml clients/playground/pyproject.toml constraints.txt
+$(STAMP): pyproject.toml clients/python/pyproject.toml clients/python/VERSION clients/playground/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) setuptools
 	$(PIP) --no-build-isolation -e clients/python -e clients/playground -e '.[dev]'
@@ -45,7 +46,9 @@ check: setup  ## format, lint, types, import directions, protos, stubs
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 	.venv/bin/buf lint
+	.venv/bin/buf breaking --against $(RELEASED)
 	@$(MAKE) --no-print-directory check-stubs
+	$(PY) -m deploy.reference --check
 	$(PY) -m deploy.audit
 
 .PHONY: check-stubs
@@ -72,8 +75,16 @@ sbom: setup  ## what is installed, as CycloneDX, in out/sbom.json
 check-image: setup  ## the Dockerfile without a container: installed, started, healthy, stopped; IMAGE_OPTIONS=--torch-index=URL
 	$(PY) -m deploy.check_image $(IMAGE_OPTIONS)
 
-stubs: setup  ## generate the Python stubs from protos/
+stubs: setup  ## generate stubs from protos/: Python's, and those of LANGUAGES, by default of all whose tools are here
 	$(PY) -m grpc_tools.protoc -I protos --python_out=$(STUBS) --pyi_out=$(STUBS) --grpc_python_out=$(STUBS) $(PROTOS)
+	$(PY) -m deploy.stubs $(LANGUAGES)
+
+.PHONY: reference released
+reference: setup  ## write docs/api.md from the comments of protos/
+	$(PY) -m deploy.reference
+
+released: setup  ## take protos/ for what is promised from now on; with each release
+	.venv/bin/buf build --exclude-source-info -o $(RELEASED)
 
 ARTWORKS := out/artworks
 NPM := out/npm

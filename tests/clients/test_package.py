@@ -6,14 +6,20 @@ import shutil
 import subprocess
 import sys
 import types
+import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 import etalage
+from tests.clients.scripted import PIXEL, serve, succeed
 
 SOURCE = Path(__file__).parents[2] / "clients" / "python"
+MAX_WHEEL_BYTES = 200_000
+NEEDED = "grpcio", "protobuf", "typing_extensions"
+"""Of which the last is needed by grpcio."""
 
 LIST_MODULES = """
 import importlib, json, sys
@@ -53,6 +59,38 @@ def test_the_wheel_holds_the_package_its_stubs_and_its_types(wheel):
     for name in ("py.typed", "client.py", "aio.py", "v1/images_pb2.py", "v1/images_pb2.pyi"):
         assert f"etalage/{name}" in names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"etalage"}
+
+
+def test_the_wheel_is_small(wheel):
+    assert wheel.stat().st_size <= MAX_WHEEL_BYTES
+
+
+def test_the_wheel_has_the_version_of_its_file(wheel):
+    version = (SOURCE / "VERSION").read_text("utf-8").strip()
+    assert wheel.name == f"etalage-{version}-py3-none-any.whl"
+
+
+def test_the_wheel_installs_beside_grpcio_and_protobuf_alone_and_makes_images(wheel, tmp_path):
+    environment = tmp_path / "environment"
+    venv.create(environment)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    for name in NEEDED:
+        link_distribution(name, packages)
+    command = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
+    command += ["install", "--quiet", "--no-index", "--disable-pip-version-check", str(wheel)]
+    subprocess.run(command, check=True, capture_output=True)
+    with serve(succeed) as (server, _):
+        command = [str(environment / "bin" / "etalage"), "generate", "--product", "wrench"]
+        command += ["--server", server, "-o", "wrench.png"]
+        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env={})
+    assert (tmp_path / "wrench.png").read_bytes() == PIXEL
+
+
+def link_distribution(name: str, packages: Path) -> None:
+    for file in metadata.distribution(name).files or ():
+        if ".." not in file.parts and "__pycache__" not in file.parts:
+            (packages / file).parent.mkdir(parents=True, exist_ok=True)
+            (packages / file).symlink_to(Path(str(file.locate())).resolve())
 
 
 def test_the_wheel_imports_with_grpcio_and_protobuf_alone(wheel, tmp_path):
