@@ -56,8 +56,9 @@ def read_protos(folder: Path) -> FileDescriptorSet:
 
 
 def write_page(protos: FileDescriptorSet) -> str:
-    sections = [section for file in protos.file for section in Chapter(file).write()]
-    return "\n".join([PREFACE, *sections])
+    files = sorted(protos.file, key=lambda file: file.name)
+    sections = [section for file in files for section in Chapter(file).write()]
+    return "\n".join([PREFACE, *sections]).rstrip() + "\n"
 
 
 class Chapter:

@@ -102,6 +102,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     tenants.write_text(yaml.safe_dump({"tenants": [tenant]}))
     command = [sys.executable, "-m", "server", "serve"]
     command += ["--server.port=0", "--server.admin_port=0", "--server.metrics_port=0"]
+    command += ["--engine.threads=1", "--engine.buckets=3,8"]  # few to warm
     command += ["--drain.lame_duck_s=0", "--features.timeout_s=5", f"--access.tenants={tenants}"]
     with running_server(command, home, home / "server.log", lambda: None) as ports:
         yield Shop(ports.server, choose_demo_shoppers(home), key)

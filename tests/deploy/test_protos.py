@@ -144,7 +144,6 @@ Of doors.
 | COLOUR_UNSPECIFIED = 0 | None. |
 
 ### OpenResponse
-
 """
     )
 
