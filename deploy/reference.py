@@ -24,8 +24,8 @@ PROTOS = Path("protos")
 PAGE = Path("docs/api.md")
 PREFACE = """# API
 
-Written by `make reference` from the comments in `protos/etalage/v1`. Fields that say *optional* tell
-zero from absence; of those that say *one of* the same word, one is set at most.
+Written by `make reference` from the comments in `protos/etalage/v1`. Fields that say *optional*
+tell zero from absence; of those that say *one of* the same word, one is set at most.
 """
 
 Where = tuple[int, ...]
