@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -71,15 +72,13 @@ TOOLCHAINS = {
 
 @dataclass(frozen=True)
 class Shop:
-    """A server that lets one tenant make PLACES images at once."""
+    """A server with two tenants: one may make PLACES images at once, the other has spent its quota
+    for minutes to come."""
 
     address: str
     shoppers: DemoShoppers
     key: str
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return os.environ | {"ETALAGE_API_KEY": self.key}
+    spent_key: str
 
     @contextmanager
     def fully_taken(self) -> Iterator[None]:
@@ -96,16 +95,28 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     home = tmp_path_factory.mktemp("home")
-    key, tenants = make_key(), home / "tenants.yaml"
-    tenant = {"name": "shop", "scopes": ["generate"], "keys": [hash_key(key)]}
-    tenant["quotas"] = {"concurrent_images": PLACES}
-    tenants.write_text(yaml.safe_dump({"tenants": [tenant]}))
+    key, spent_key, tenants = make_key(), make_key(), home / "tenants.yaml"
+    told = [
+        write_tenant("shop", key, {"concurrent_images": PLACES}),
+        write_tenant("spent", spent_key, {"images_per_minute": 1}),
+    ]
+    tenants.write_text(yaml.safe_dump({"tenants": told}))
     command = [sys.executable, "-m", "server", "serve"]
     command += ["--server.port=0", "--server.admin_port=0", "--server.metrics_port=0"]
     command += ["--engine.threads=1", "--engine.buckets=3,8"]  # few to warm
     command += ["--drain.lame_duck_s=0", "--features.timeout_s=5", f"--access.tenants={tenants}"]
     with running_server(command, home, home / "server.log", lambda: None) as ports:
-        yield Shop(ports.server, choose_demo_shoppers(home), key)
+        with Client(ports.server, api_key=spent_key, timeout_s=120) as client:
+            client.generate("teapot", num_images=PLACES, steps=1)
+        yield Shop(ports.server, choose_demo_shoppers(home), key, spent_key)
+
+
+def write_tenant(name: str, key: str, quotas: dict[str, int]) -> dict[str, Any]:
+    return {"name": name, "scopes": ["generate"], "keys": [hash_key(key)], "quotas": quotas}
+
+
+def signed(key: str) -> dict[str, str]:
+    return os.environ | {"ETALAGE_API_KEY": key}
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,7 @@ def test_an_example_personalizes_a_slate_and_says_what_failed(example, shop, tmp
     out = tmp_path / "new" / "slate"
     command = example.command(shop, user, out, "handbag", "no-such-product", "bicycle")
     done = subprocess.run(
-        command, cwd=example.folder, env=shop.environment, capture_output=True, text=True
+        command, cwd=example.folder, env=signed(shop.key), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     told = dict(line.split(": ", 1) for line in done.stdout.splitlines())
@@ -156,7 +167,7 @@ def test_an_example_that_is_refused_comes_back_when_it_was_told_to(example, shop
     pipe = subprocess.PIPE
     with shop.fully_taken():
         process = subprocess.Popen(
-            command, cwd=example.folder, env=shop.environment, stdout=pipe, stderr=pipe, text=True
+            command, cwd=example.folder, env=signed(shop.key), stdout=pipe, stderr=pipe, text=True
         )
         first = process.stdout.readline()
     with process:
@@ -171,13 +182,11 @@ def test_an_example_that_is_refused_comes_back_when_it_was_told_to(example, shop
 
 def test_an_example_gives_up_where_its_deadline_comes_before_that(example, shop, tmp_path):
     command = example.command(shop, "", tmp_path, "teapot")
-    environment = shop.environment | {"ETALAGE_TIMEOUT_S": "2"}
-    with shop.fully_taken():
-        done = subprocess.run(
-            command, cwd=example.folder, env=environment, capture_output=True, text=True
-        )
-    assert done.returncode == 1
-    assert f"the quota of {PLACES} images at once is spent" in done.stderr
+    done = subprocess.run(
+        command, cwd=example.folder, env=signed(shop.spent_key), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the quota of 1 images per minute is spent" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
