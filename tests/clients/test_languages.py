@@ -84,7 +84,9 @@ class Shop:
     def fully_taken(self) -> Iterator[None]:
         """Nobody else finds a place until the block ends."""
         with Client(self.address, api_key=self.key, timeout_s=300) as client:
-            news = client.stream("backpack", num_images=PLACES, steps=100, sampler="heun", seed=1)
+            news: Any = client.stream(
+                "backpack", num_images=PLACES, steps=100, sampler="heun", seed=1
+            )
             assert isinstance(next(news), Accepted)
             try:
                 yield
@@ -169,6 +171,7 @@ def test_an_example_that_is_refused_comes_back_when_it_was_told_to(example, shop
         process = subprocess.Popen(
             command, cwd=example.folder, env=signed(shop.key), stdout=pipe, stderr=pipe, text=True
         )
+        assert process.stdout is not None
         first = process.stdout.readline()
     with process:
         told, errors = process.communicate(timeout=60)

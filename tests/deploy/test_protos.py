@@ -12,8 +12,8 @@ import pytest
 
 from deploy import reference
 
-BUF = Path(sys.executable).with_name("buf")
-RELEASED = Path("protos/released.binpb").resolve()
+BUF = str(Path(sys.executable).with_name("buf"))
+RELEASED = str(Path("protos/released.binpb").resolve())
 
 Change = Callable[[str], str]
 

@@ -48,7 +48,8 @@ class Generation:
             pool.Add(file)
         names = "GenerateImageRequest", "GenerateImageResponse"
         found = (pool.FindMessageTypeByName(f"etalage.v1.{name}") for name in names)
-        self.request, self._response = map(message_factory.GetMessageClass, found)
+        kinds: Any = map(message_factory.GetMessageClass, found)
+        self.request, self._response = kinds
 
     def generate(self, address: str, request: Any) -> Any:
         with grpc.insecure_channel(address) as channel:
@@ -140,7 +141,8 @@ def test_a_wish_of_a_newer_proto_that_this_server_can_not_grant_is_refused_by_na
     newer = Generation(make_newer)
     with pytest.raises(grpc.RpcError) as refused:
         newer.generate(running.address, newer.request(mode=1000, **ASKED))
-    status = rpc_status.from_call(refused.value)
+    error: Any = refused.value
+    status = rpc_status.from_call(error)
     bad = error_details_pb2.BadRequest()
     assert any(detail.Unpack(bad) for detail in status.details)
     assert [(each.field, each.description) for each in bad.field_violations] == [
