@@ -19,10 +19,10 @@ EXPERIMENT = (ROOT / "docs" / "first_experiment.md").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
-def shop(running, tmp_path_factory):
-    """The command that the tutorial of experiments starts a server with, in a folder of our own
-    and the home of one that has made its world there; how to ask it, as address and environment."""
-    folder, home = tmp_path_factory.mktemp("reader"), running.log.parent
+def shop(make_home, tmp_path_factory):
+    """The command that the tutorial of experiments starts a server with, in a folder and a home
+    of our own; how to ask it, as address and environment."""
+    folder, home = tmp_path_factory.mktemp("reader"), make_home()
     (folder / "features").symlink_to(ROOT / "features")
     blocks = read_blocks(EXPERIMENT)
     (told,) = [shlex.split(block.text) for block in blocks if block.serves]
