@@ -38,8 +38,9 @@ class JoinKey:
         return str(number) == entity_id and -(2 ** (bits - 1)) <= number < 2 ** (bits - 1)
 
     def of(self, entity_id: str) -> Any:
-        told = entity_id if self.kind == "string_val" else int(entity_id)
-        return EntityKey(join_keys=[self.name], entity_values=[Value(**{self.kind: told})])
+        value = Value()
+        setattr(value, self.kind, entity_id if self.kind == "string_val" else int(entity_id))
+        return EntityKey(join_keys=[self.name], entity_values=[value])
 
 
 @dataclass(frozen=True, slots=True)

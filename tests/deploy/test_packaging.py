@@ -18,7 +18,12 @@ PROJECT: dict[str, Any] = tomllib.loads(Path("pyproject.toml").read_text("utf-8"
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 TOOLS = {"dev"}
 """Extras of which not all can be imported."""
-MODULES = {"openfeature-sdk": "openfeature"}
+MODULES = {
+    "mkdocs-material": "material",
+    "openfeature-sdk": "openfeature",
+    "opentelemetry-exporter-otlp-proto-http": "opentelemetry.exporter.otlp.proto.http",
+    "opentelemetry-sdk": "opentelemetry.sdk",
+}
 """Where a module is not called as its distribution is."""
 
 

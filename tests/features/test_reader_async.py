@@ -17,6 +17,7 @@ async def redis_like(tmp_path):
     reader = make_reader(store)
     reader.start()
     own = reader._store
+    assert own is not None
     yield reader, own, own.online
     await reader.close()
 

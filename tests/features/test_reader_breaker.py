@@ -26,6 +26,7 @@ async def guarded(tmp_path):
     reader = make_reader(store, breaker=Breaker("store", None, 2, 1.0, clock))
     reader.start()
     own = reader._store
+    assert own is not None
     online = own.online
     write_row(own, USER_PROFILE, "anna", **profile())
     write_row(own, PRODUCT_FEATURES, "ball", **product())

@@ -123,8 +123,8 @@ def looked(running, tmp_path_factory) -> Looked:
     who, told = running.shoppers, Told()
     known = *list(who.tastes)[:3], who.no_consent, who.cold_start
     with collecting() as collector:
-        command = (*command, f"--tracing.endpoint={collector.endpoint}")
-        with running_server(command, home, folder / "server.log", lambda: None) as ports:
+        traced = (*command, f"--tracing.endpoint={collector.endpoint}")
+        with running_server(traced, home, folder / "server.log", lambda: None) as ports:
             with grpc.insecure_channel(ports.server) as channel:
                 ask_everything(channel, told, known, mood)
             told.put("metrics", "scrape", scrape(ports))
