@@ -23,8 +23,7 @@ from server.sampling.admission import PRUDENCE, Demand, Forecast
 from server.sampling.engine import EngineLimits
 from server.sampling.observer import EngineObserver, Silence
 from server.sampling.pace import Pace
-from server.sampling.row import RowRequest, Ticket
-from server.sampling.scheduler import find_urgency
+from server.sampling.row import RowRequest, Ticket, list_demands
 
 MAX_TRIES = 4
 """Replicas that an order is given to, one after the other dying under it."""
@@ -192,18 +191,7 @@ class Pool:
         return Forecast(self.pace, demands, self._clock(), prudence=PRUDENCE)
 
     def demand(self, requests: Sequence[RowRequest]) -> list[Demand]:
-        return [
-            Demand(
-                request.deadline_s,
-                len(request.plan),
-                request.num_forward_rows_from(0),
-                self.key_of(request.model, request.shape),
-                math.inf
-                if request.is_background
-                else find_urgency(self._clock(), request.deadline_s, self.limits.patience_s),
-            )
-            for request in requests
-        ]
+        return list_demands(requests, self.key_of, self._clock(), self.limits.patience_s)
 
     def load_s(self) -> float:
         """Seconds of work that wait, for all replicas together."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import math
 import queue
 import threading
 import time
@@ -28,7 +27,7 @@ from server.sampling.forward import SamplingModel, Staging, step_rows
 from server.sampling.observer import EngineObserver, Silence
 from server.sampling.pace import Pace
 from server.sampling.reuse import may_reuse, reuse
-from server.sampling.row import Row, RowRequest, State, Ticket
+from server.sampling.row import Row, RowRequest, State, Ticket, list_demands
 from server.sampling.scheduler import Scheduler, find_urgency
 from server.sampling.sharing import SharedWalks
 from server.sampling.warming import Newcomer, check_places, warm
@@ -233,18 +232,7 @@ class Engine:
         return Forecast(pace, open_demands, now_s, slowest_s / 4, prudence=PRUDENCE)
 
     def demand(self, requests: Sequence[RowRequest]) -> list[Demand]:
-        return [
-            Demand(
-                request.deadline_s,
-                len(request.plan),
-                request.num_forward_rows_from(0),
-                self.key_of(request.model, request.shape),
-                math.inf
-                if request.is_background
-                else find_urgency(self._clock(), request.deadline_s, self.limits.patience_s),
-            )
-            for request in requests
-        ]
+        return list_demands(requests, self.key_of, self._clock(), self.limits.patience_s)
 
     def load_s(self) -> float:
         """Seconds of work that wait at this device, by measured ticks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from diffusion.noise import derive_seed, draw_noise
 from diffusion.samplers import Plan, Tick
 from diffusion.walks import Term, Walk, find_terms
 from server.core import Pixels
+from server.sampling.admission import Demand
+from server.sampling.scheduler import find_urgency
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,3 +278,24 @@ class Ticket:
         if not self.result.done():
             self.result.set_exception(error)
             self.result.exception()  # nobody may be waiting any more, and that is no fault
+
+
+def list_demands(
+    requests: Sequence[RowRequest],
+    key_of: Callable[[str, tuple[int, ...] | None], Hashable],
+    now_s: float,
+    patience_s: float,
+) -> list[Demand]:
+    """What new rows want of a device, should they come now."""
+    return [
+        Demand(
+            request.deadline_s,
+            len(request.plan),
+            request.num_forward_rows_from(0),
+            key_of(request.model, request.shape),
+            math.inf
+            if request.is_background
+            else find_urgency(now_s, request.deadline_s, patience_s),
+        )
+        for request in requests
+    ]
