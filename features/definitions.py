@@ -66,8 +66,11 @@ def offline_folder(view: View) -> str:
     return f"offline/{view.name}"
 
 
-def to_key(name: str, entity_id: str) -> Any:
-    return EntityKey(join_keys=[name], entity_values=[Value(string_val=entity_id)])
+def to_key(name: str, entity_id: str, kind: str = "string_val") -> Any:
+    """`kind` is the field of Feast's values that ids are in: text, or whole numbers."""
+    value = Value()
+    setattr(value, kind, entity_id if kind == "string_val" else int(entity_id))
+    return EntityKey(join_keys=[name], entity_values=[value])
 
 
 def _define_view(view: View, entity: Any, lifetime_s: float) -> Any:

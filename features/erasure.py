@@ -23,10 +23,8 @@ import pyarrow.parquet as pq
 
 from features.quiet_feast import Value, compute_table_id, serialize_entity_key
 from features.remnants import holds_any
-from features.schema import USER_PROFILE
-from features.sources import JoinKey, OpenStore
+from features.sources import OpenStore
 
-OWN_KEY = JoinKey(USER_PROFILE.key)
 BUSY_TIMEOUT_S = 30.0
 _TRUNCATE_S = 1.0  # how long readers may keep SQLite's log from being emptied
 
@@ -43,12 +41,13 @@ class RemnantsLeft(RuntimeError):
     """Bytes of what was deleted are still in the file."""
 
 
-def erase_online(store: OpenStore, user_id: str, key: JoinKey = OWN_KEY) -> ErasedRows:
+def erase_online(store: OpenStore, user_id: str) -> ErasedRows:
     """All rows of all views that are the shopper's alone. Raises what the store's driver raises.
 
     A store of another kind than SQLite, Redis and PostgreSQL has no known way to delete: there
     every value is overwritten by one that is not set, and the key stays.
     """
+    key = store.shopper_key
     if not key.can_be(user_id):
         return ErasedRows(0)
     listed = (*store.feast.list_feature_views(), *store.feast.list_stream_feature_views())
@@ -58,9 +57,7 @@ def erase_online(store: OpenStore, user_id: str, key: JoinKey = OWN_KEY) -> Eras
     return erase(store, views, name, _serialize(store, name))
 
 
-def wipe_remnants(
-    store: OpenStore, user_id: str, traces: Sequence[bytes] = (), key: JoinKey = OWN_KEY
-) -> int:
+def wipe_remnants(store: OpenStore, user_id: str, traces: Sequence[bytes] = ()) -> int:
     """Whether SQLite's file had to be written anew, 1 or 0, as bytes were left in unused places.
 
     That takes seconds for each gigabyte, in which others can read and not write. What looks the
@@ -69,6 +66,7 @@ def wipe_remnants(
     """
     if type(store.online).__name__ != "SqliteOnlineStore":
         return 0
+    key = store.shopper_key
     if not key.can_be(user_id):
         return 0
     path, name = _find_file(store), _serialize(store, key.of(user_id))

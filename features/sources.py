@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from features.decoding import CORRUPT, UNSET, RawRow, is_any_set
-from features.quiet_feast import EntityKey, Value
+from features.definitions import to_key
+from features.quiet_feast import Value
 
 NO_ROW: RawRow = (None, None)
 
@@ -19,6 +20,9 @@ class OpenStore(Protocol):
 
     feast: Any
     online: Any
+
+    @property
+    def shopper_key(self) -> JoinKey: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,7 @@ class JoinKey:
         return str(number) == entity_id and -(2 ** (bits - 1)) <= number < 2 ** (bits - 1)
 
     def of(self, entity_id: str) -> Any:
-        value = Value()
-        setattr(value, self.kind, entity_id if self.kind == "string_val" else int(entity_id))
-        return EntityKey(join_keys=[self.name], entity_values=[value])
+        return to_key(self.name, entity_id, self.kind)
 
 
 @dataclass(frozen=True, slots=True)

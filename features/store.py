@@ -15,7 +15,7 @@ from sqlalchemy import URL
 
 from features.definitions import FINGERPRINT_TAG, Lifetimes, define, offline_folder
 from features.quiet_feast import FeastObjectNotFoundException, FeatureStore, RepoConfig
-from features.schema import SERVICE, VIEWS, View
+from features.schema import SERVICE, USER_PROFILE, VIEWS, View
 from features.sources import JoinKey, Source
 from features.tombstones import Tombstones
 from features.vector import check_fingerprint
@@ -83,6 +83,10 @@ class Store:
                 "run `python -m server ingest` first"
             ) from error
         return str(service.tags.get(FINGERPRINT_TAG, ""))
+
+    @property
+    def shopper_key(self) -> JoinKey:
+        return JoinKey(USER_PROFILE.key)
 
     def find_sources(self) -> Mapping[str, tuple[Source, ...]]:
         """Where each view comes from: one of Feast's, of the same name."""

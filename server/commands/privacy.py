@@ -105,13 +105,10 @@ class Archive:
 
     def erase_online(self, case: Case) -> Counts:
         with self._alone:
-            if (theirs := self.repository) is not None:
-                erased = erase_online(theirs, case.user_id, theirs.shopper_key)
-            else:
-                try:
-                    erased = erase_online(self.store, case.user_id)
-                except StoreMissing:
-                    return {"online_features": 0}
+            try:
+                erased = erase_online(self.repository or self.store, case.user_id)
+            except StoreMissing:
+                return {"online_features": 0}
         self._traces[case.key] = erased.traces
         return {"online_features": erased.num_rows}
 
@@ -133,10 +130,7 @@ class Archive:
     def wipe_remnants(self, case: Case) -> Counts:
         traces = self._traces.get(case.key, ())
         try:
-            if (theirs := self.repository) is not None:
-                num_wiped = wipe_remnants(theirs, case.user_id, traces, theirs.shopper_key)
-            else:
-                num_wiped = wipe_remnants(self.store, case.user_id, traces)
+            num_wiped = wipe_remnants(self.repository or self.store, case.user_id, traces)
         except StoreMissing:
             num_wiped = 0
         self._traces.pop(case.key, None)

@@ -231,9 +231,9 @@ def test_what_is_held_is_told_and_erased_by_their_key(write_mapping):
     told = tell_mapped(repository, "8")
     assert told["consent"] is False
     assert told["user_profile"]["online"]["embedding"] == pytest.approx(taste_vector(0).tolist())
-    erased = erase_online(repository, "8", repository.shopper_key)
+    erased = erase_online(repository, "8")
     assert erased.num_rows == 4, "two of taste, two of account"
-    wipe_remnants(repository, "8", erased.traces, repository.shopper_key)
+    wipe_remnants(repository, "8", erased.traces)
     assert tell_mapped(repository, "8")["user_profile"]["online"] is None
     assert tell_mapped(repository, "7")["consent"] is True
-    assert erase_online(repository, "anna", repository.shopper_key).num_rows == 0
+    assert erase_online(repository, "anna").num_rows == 0
