@@ -77,6 +77,8 @@ WHEN: Mapping[str, str] = {
     "DEFAULT_MODEL": "the model that answers where none is named can't be unloaded",
     "MODEL_IN_USE": "requests hold on to the old revision for too long; nothing was changed",
     "SHOPPER_ERASED": "the shopper was erased for good, or while their request waited in a batch",
+    "CONSENT_ELSEWHERE": "consent is read from the shop's own feature repository, and is set there",
+    "REPLICAS_UNAVAILABLE": "no replica of the model is there, or each that was tried died",
     "EXPORT_TOO_LARGE": "more is held of the shopper than `privacy.max_export_bytes`; "
     "`python -m server export-user` writes it to a file",
     "NO_EXPORT": "no event was exported yet, so there is nothing to report",

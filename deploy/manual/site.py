@@ -1,7 +1,7 @@
 """What mkdocs is told besides mkdocs.yml: hooks, called by their names.
 
-Pages of the navigation that are being written are left out of it. A page that another one names
-as `docs/engine.md` is linked from there. Drawings are put into the page, whose colours they take.
+A page that another one names as `docs/engine.md` is linked from there. Drawings are put into the
+page, whose colours they take.
 """
 
 from __future__ import annotations
@@ -9,26 +9,14 @@ from __future__ import annotations
 import posixpath
 import re
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
-COMING = (
-    *("api.md", "reference/api.md", "capacity.md", "deployment.md", "feast.md"),
-    *("operations.md", "playground.md"),
-)
-"""Pages that are being written: the navigation goes without them until they are there."""
-
 _NAMED = re.compile(r"(?<!\[)`docs/([\w/-]+\.md)`")
 _DRAWING = re.compile(r'<img alt="([^"]*)" src="([^"]+\.svg)"[^>]*>')
 _FENCE = "```"
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    config.nav = _prune(config.nav or [], Path(config.docs_dir))
-    return config
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -53,17 +41,3 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
         return f'<div class="drawing" role="img" aria-label="{found[1]}">{drawing}</div>'
 
     return _DRAWING.sub(draw, html)
-
-
-def _prune(entries: list[Any], docs: Path) -> list[Any]:
-    """Without pages that are not there yet, and without sections that are empty then."""
-    kept: list[Any] = []
-    for entry in entries:
-        ((title, target),) = entry.items()
-        if isinstance(target, list):
-            target = _prune(target, docs)
-        if target and (
-            isinstance(target, list) or target not in COMING or (docs / target).exists()
-        ):
-            kept.append({title: target})
-    return kept

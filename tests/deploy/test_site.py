@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.manual.site import COMING
-
 FOLDERS = "benchmarks|clients|deploy|diffusion|docs|features|protos|server|tests"
 NAMED = re.compile(rf"`((?:{FOLDERS})/[\w./-]+\.[a-z]+)(?:::\w+)?`")
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[\w-]+)?\)")
@@ -80,5 +78,5 @@ def test_links_and_named_files_are_there(path):
     prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
     links = [each for each in LINK.findall(prose) if "://" not in each and ":" not in each]
     assert [each for each in links if not (path.parent / each).exists()] == []
-    named = set(NAMED.findall(prose)) - {f"docs/{each}" for each in COMING}
+    named = set(NAMED.findall(prose))
     assert [each for each in named if not Path(each).exists()] == []
