@@ -79,7 +79,7 @@ def site(shop: Shop) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: while it is open, no other event loop runs here
 def browser() -> Iterator[Any]:
     if not CHROMIUM:
         pytest.skip("there is no chromium")
