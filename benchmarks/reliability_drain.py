@@ -32,6 +32,9 @@ ONCE = Retries(max_attempts=1)
 CALLS_PER_S = 200.0
 LAME_DUCK_S = 0.3
 STOP_S = 30.0
+CANCELLED = "CANCELLED "
+"""With no reason of ours: nobody here said so (grpc#41785)."""
+
 FOUND_S = 1.5
 """So long after one server is back the next one stops: clients look for it once a second."""
 
@@ -133,9 +136,15 @@ class Outcome:
         return num_unanswered + abs(num_answered - self.endings["answered"])
 
     @property
+    def num_cancelled_unseen(self) -> int:
+        """By gRPC while it closed, before the server saw them: clients may try again."""
+        return self.endings[CANCELLED] - self.let_in["CANCELLED"]
+
+    @property
     def num_odd(self) -> int:
         """Ended in another way than a call without retries may."""
-        return self.num_failed - self.endings["refused"] - self.endings["nobody there"]
+        expected = self.endings["refused"] + self.endings["nobody there"]
+        return self.num_failed - expected - self.num_cancelled_unseen
 
     @property
     def num_failed(self) -> int:
@@ -231,6 +240,8 @@ async def _measure(report: Report, is_quick: bool) -> None:
             tqdm.write(f"lost or odd: {each}")
     lost = sum(each.num_lost for each in (*stops, rolled))
     report.add("drain.lost", [lost], "calls", target=0, better="lower")
+    cancelled = sum(each.num_cancelled_unseen for each in stops)
+    report.add("drain.cancelled_unseen", [cancelled], "calls", better="lower")
     odd = sum(each.num_odd for each in stops)
     report.add("drain.ended_oddly", [odd], "calls", target=0, better="lower")
     report.add("rolling_restart.failed", [rolled.num_failed], "calls", target=0, better="lower")

@@ -21,7 +21,7 @@ def test_who_is_lost_is_who_was_let_in_and_got_no_answer():
     calm = Outcome(Counter(answered=5, refused=2, **{"nobody there": 1}), Counter(OK=5))
     assert (calm.num_lost, calm.num_odd, calm.num_failed) == (0, 0, 3)
     torn = Outcome(Counter(answered=5, **{"CANCELLED ": 2}), Counter(OK=6, CANCELLED=1))
-    assert (torn.num_lost, torn.num_odd) == (2, 2)
+    assert (torn.num_lost, torn.num_cancelled_unseen, torn.num_odd) == (2, 1, 1)
 
 
 def test_no_limit_on_how_many_are_inside_does_as_well_as_predicted_time(tmp_path):
