@@ -1,5 +1,9 @@
 """Tracebacks in what tests log are plain: with all locals in a frame, each takes seconds."""
 
+import logging
+from collections.abc import Iterator
+
+import pytest
 import structlog
 
 structlog.configure(
@@ -8,3 +12,13 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+
+@pytest.fixture(autouse=True)
+def no_handler_outlives_its_test() -> Iterator[None]:
+    """A command that ran here would leave one that writes to what pytest has closed since."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -25,8 +25,6 @@ EMBEDDING = np.linspace(0.123456, 0.987654, 128, dtype=np.float32)
 @pytest.fixture
 def told():
     """Configures logs into a buffer and puts everything back as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
 
     def configure(format="json", level="info"):
@@ -34,8 +32,6 @@ def told():
         return stream
 
     yield configure
-    root.handlers[:] = handlers
-    root.setLevel(level)
     logging.captureWarnings(False)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
