@@ -1,10 +1,10 @@
 """The control plane: how many requests a server answers whose images cost nothing.
 
-`python -m benchmarks.control_plane [--quick]`. Each server is a process of its own, and so is who
-asks: both share the machine. From the least to all: a bare gRPC server that echoes 10 kB; our door,
-with an answer of 10 kB behind it; and the whole server, asked for images that are kept, with
-features read for each request, as one process and as two. For information: the whole way with a
-denoiser that costs nothing, every image sampled, composed and encoded.
+`python -m benchmarks.control_plane [--quick]`; needs h2load. Each server is a process of its own,
+and so are those who ask: they share the machine. From the least to all: a bare gRPC server that
+echoes 10 kB; our door, with an answer of 10 kB behind it; and the whole server, asked for images
+that are kept, with features read for each request, as one process and as two. For information: the
+whole way with a denoiser that costs nothing, every image sampled, composed and encoded.
 """
 
 from __future__ import annotations
@@ -13,18 +13,22 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
 from tqdm import tqdm
 
-from benchmarks.control_load import Asked, Latencies, ask_each, measure_latency, measure_rate
+from benchmarks.control_load import Asked, Failed, ask, ask_each
+from benchmarks.engine_crowd import copy_part
+from benchmarks.engine_served import SIZE
 from benchmarks.measurement import Options, Report, parse_options
+from diffusion.checkpoint import DEFAULT_CHECKPOINT
+from diffusion.encoders import Encoders
 from etalage.v1 import images_pb2 as pb
+from features.prepare import prepare_world
+from features.store import StoreConfig
 from server.demo.process import Ports, running_server
 
 TARGET_RPS = 1500
@@ -39,11 +43,11 @@ SERVERS = "benchmarks.control_servers"
 @dataclass(frozen=True, slots=True)
 class Size:
     rounds: int
-    seconds: float
+    seconds: int
     """Of a round."""
 
 
-FULL, QUICK = Size(5, 6.0), Size(1, 1.5)
+FULL, QUICK = Size(5, 5), Size(1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,42 +66,36 @@ def measure(report: Report, server: str, cases: Sequence[Case], size: Size, fold
         num_doors = max(case.num_doors for case in cases)
         doors = [running(server, folder, number) for number in range(num_doors)]
         addresses = [stack.enter_context(door).server for door in doors]
-        pool = stack.enter_context(asking())
         for case in cases:
-            measure_case(report, pool, addresses[: case.num_doors], case, size)
+            measure_case(report, addresses[: case.num_doors], case, size)
 
 
-def measure_case(
-    report: Report,
-    pool: ProcessPoolExecutor,
-    addresses: Sequence[str],
-    case: Case,
-    size: Size,
-) -> None:
-    pool.submit(ask_each, addresses, case.asked).result()  # what is kept has to be made first
-    sizes = [len(data) for data in pool.submit(ask_each, addresses, case.asked).result()]
-    rates, p50s, p99s = [], [], []
+def measure_case(report: Report, addresses: Sequence[str], case: Case, size: Size) -> None:
+    ask_each(addresses, case.asked)  # what is kept has to be made first
+    least_bytes = min(map(len, ask_each(addresses, case.asked)))
+    fast, paced = [], []
     for _ in tqdm(range(size.rounds), case.name, leave=False):
-        rates.append(pool.submit(measure_rate, addresses, case.asked, size.seconds).result())
-        rate = SHARE * median(rates)
-        told: Latencies = pool.submit(
-            measure_latency, addresses, case.asked, rate, size.seconds
-        ).result()
-        p50s.append(1e3 * told.p50_s)
-        p99s.append(1e3 * told.p99_s)
-    report.add(f"answer{case.name}", [median(sizes) / 1000], "kB", better="lower")
+        fast.append(ask(addresses, case.asked, size.seconds))
+        rate = SHARE * median(each.requests_per_s for each in fast)
+        paced.append(ask(addresses, case.asked, size.seconds, rate))
+    if min(each.mean_bytes for each in fast + paced) < least_bytes:
+        raise Failed(f"{case.name}: some of what came was no image")
+    report.add(f"answer{case.name}", [least_bytes / 1000], "kB", better="lower")
+    rates = [each.requests_per_s for each in fast]
     target = TARGET_RPS if case.is_claim else None
     report.add(f"requests_per_s{case.name}", rates, "requests/s", target=target)
+    p50s = [1e3 * each.p50_s for each in paced]
     report.add(f"p50_at_70_percent{case.name}", p50s, "ms", better="lower")
+    p99s = [1e3 * each.p99_s for each in paced]
     target = TARGET_P99_MS if case.is_claim else None
     report.add(f"p99_at_70_percent{case.name}", p99s, "ms", target=target, better="lower")
 
 
 def measure_sampled(report: Report, case: Case, size: Size, folder: Path) -> None:
     """Every image is made: what is left of the rate are pixels."""
-    with running("free", folder) as ports, asking() as pool:
+    with running("free", folder) as ports:
         rates = [
-            pool.submit(measure_rate, [ports.server], case.asked, size.seconds).result()
+            ask([ports.server], case.asked, size.seconds).requests_per_s
             for _ in tqdm(range(size.rounds), case.name, leave=False)
         ]
     report.add(f"requests_per_s{case.name}", rates, "requests/s")
@@ -117,15 +115,8 @@ def running(server: str, folder: Path, number: int = 0) -> Iterator[Ports]:
         yield ports
 
 
-@contextmanager
-def asking() -> Iterator[ProcessPoolExecutor]:
-    """A new process for each task: gRPC's asyncio lives on one loop of a process alone."""
-    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
-        yield pool
-
-
-def make_asked(products: list[str], **told: object) -> tuple[Asked, ...]:
-    """The same few images again and again. Signed, as they are, they take about 20 kB."""
+def make_asked(products: Sequence[str], **told: object) -> tuple[Asked, ...]:
+    """Each product by a shopper of its own. Images take about 20 kB, signed as they are."""
     output = pb.OutputSpec(format=pb.IMAGE_FORMAT_WEBP, quality=80, longest_side=320)
     return tuple(
         Asked(
@@ -138,21 +129,12 @@ def make_asked(products: list[str], **told: object) -> tuple[Asked, ...]:
                 **told,  # type: ignore[arg-type]
             ).SerializeToString(),
         )
-        for number in range(2)
-        for product in products
+        for number, product in enumerate(products)
     )
 
 
 def prepare(folder: Path) -> list[str]:
     """A small store of features; its products."""
-    # Not above: each process that asks imports this module anew, and torch takes seconds.
-    from benchmarks.engine_crowd import copy_part
-    from benchmarks.engine_served import SIZE
-    from diffusion.checkpoint import DEFAULT_CHECKPOINT
-    from diffusion.encoders import Encoders
-    from features.prepare import prepare_world
-    from features.store import StoreConfig
-
     shop = copy_part(folder / "shop", NUM_PRODUCTS)
     encoders = Encoders.load(DEFAULT_CHECKPOINT / "encoders")
     config = StoreConfig(home=folder / "home")

@@ -49,7 +49,7 @@ def weigh_by_similarity(recent: Vector, weights: Vector, product: Vector) -> Vec
     """Weights [..., n] of clicks [..., n, width], turned towards those like `product` [..., width].
 
     A uniform mean over a history drags in what has nothing to do with the item at hand (RAGAR,
-    arXiv 2505.01657). Without a product, a zero vector, the weights stay as they are.
+    arXiv 2505.01657). To a zero vector nothing is like, and the weights stay as they are.
     """
     products = (recent * product[..., None, :]).sum(axis=-1)
     lengths = np.linalg.norm(recent, axis=-1) * np.linalg.norm(product, axis=-1)[..., None]
@@ -57,8 +57,10 @@ def weigh_by_similarity(recent: Vector, weights: Vector, product: Vector) -> Vec
     return np.asarray(weights * np.exp(SIMILARITY * cosines), np.float32)
 
 
-def embed_shopper(profile: Vector, recent: Vector, weights: Vector, product: Vector) -> Vector:
-    """Who a shopper is when shown a product: [..., width], for any leading dimensions.
+def embed_shopper(
+    profile: Vector, recent: Vector, weights: Vector, product: Vector | None = None
+) -> Vector:
+    """Who a shopper is when shown a product, or none: [..., width], for any leading dimensions.
 
     `profile` [..., width] is long-term taste, zero where there is none; `recent` [..., n, width]
     and `weights` [..., n] are the last clicks, weight 0 where there are fewer; `product`
@@ -66,7 +68,8 @@ def embed_shopper(profile: Vector, recent: Vector, weights: Vector, product: Vec
     similarity to the product, shrunk towards the population, and move the profile by
     `RECENT_SHARE`; without any it stays as it is.
     """
-    pooled = pool_clicks(recent, weigh_by_similarity(recent, weights, product))
+    weighed = weights if product is None else weigh_by_similarity(recent, weights, product)
+    pooled = pool_clicks(recent, weighed)
     has_clicked = weights.sum(axis=-1, keepdims=True) > 0
     moved = profile + np.float32(RECENT_SHARE) * (pooled - profile)
     return np.asarray(np.where(has_clicked, moved, profile), np.float32)

@@ -51,8 +51,8 @@ class Shopper:
     """Interests that may be sensitive, put aside by whoever looks for them."""
     ages_s: Mapping[str, float] = field(default_factory=dict)
 
-    def embed(self, product: Vector) -> Vector | None:
-        """Who they are when shown a product [width]; None unless `status` is FOUND."""
+    def embed(self, product: Vector | None = None) -> Vector | None:
+        """Who they are when shown a product [width], or none; None unless `status` is FOUND."""
         if self.profile is None or self.last_clicks is None:
             return self.profile
         return embed_shopper(self.profile, *self.last_clicks, product)

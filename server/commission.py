@@ -140,7 +140,7 @@ class Commission:
                 product=self.product.digest,
                 title=self.product.title.text,
                 taste=quantize_taste(
-                    point(self.taste, self.product),
+                    point(self.taste),
                     model.buckets,
                     () if shopper is None else shopper.interests[: model.max_interests],
                 ),

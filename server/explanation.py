@@ -203,7 +203,7 @@ class _Shopper:
             gone = [place for name, place in self.clicks.items() if {name, CLICKS} & off]
             weights = np.where(np.isin(np.arange(len(weights)), gone), np.float32(0), weights)
             shopper = replace(shopper, last_clicks=LastClicks(embeddings, weights))
-        vector, taste = shopper.embed(self.product), shopper.embed(np.zeros_like(self.product))
+        vector, taste = shopper.embed(self.product), shopper.embed()
         if vector is None or taste is None or not (vector.any() or shopper.interests):
             return None
         return ShopperFacts(vector, taste, shopper.interests)

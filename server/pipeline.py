@@ -351,7 +351,7 @@ class Pipeline:
 
     def _find_nearest(self, commission: Commission) -> ImageResult | None:
         """An earlier answer for the nearest taste, where one was kept."""
-        taste = point(commission.taste, commission.product)
+        taste = point(commission.taste)
         if (found := self._nearest.find(commission.name_kind(), taste)) is None:
             return None
         return replace(found[0], source=Source.CACHE, degradation=Degradation.NEAREST_TASTE)
@@ -364,7 +364,7 @@ class Pipeline:
 
     def _remember(self, commission: Commission, result: ImageResult) -> None:
         if isinstance(commission.request.product, str) and is_worth_keeping(result):
-            taste = point(commission.taste, commission.product)
+            taste = point(commission.taste)
             self._nearest.keep(commission.name_kind(), taste, result)
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:

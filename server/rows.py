@@ -7,8 +7,6 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from diffusion.fusion import Vector
 from diffusion.image_model import ImageModel, ShopperFacts, Wish
 from diffusion.noise import MAX_SEED, derive_seed
@@ -125,17 +123,15 @@ def know_shopper(taste: Taste, product: PreparedProduct) -> ShopperFacts | None:
     if taste.shopper is None:
         return None
     vector = taste.shopper.embed(product.condition.image_embedding)
-    direction = point(taste, product)
+    direction = point(taste)
     if vector is None or direction is None:
         return None
     return ShopperFacts(vector, direction, taste.shopper.interests)
 
 
-def point(taste: Taste, product: PreparedProduct) -> Vector | None:
+def point(taste: Taste) -> Vector | None:
     """Which way a shopper's taste points when shown no product; None for nobody."""
-    if taste.shopper is None:
-        return None
-    return taste.shopper.embed(np.zeros_like(product.condition.image_embedding))
+    return None if taste.shopper is None else taste.shopper.embed()
 
 
 def choose_seeds(request: ImageRequest, taste: Taste, product: PreparedProduct) -> list[int]:

@@ -87,7 +87,7 @@ def load_moments(
     profile = read_vectors(table["profile"], width)
     recent = read_vectors(table["recent"], NUM_RECENT * width).reshape(-1, NUM_RECENT, width)
     weights = read_vectors(table["recent_weights"], NUM_RECENT)
-    known = embed_shopper(profile, recent, weights, np.zeros_like(profile))
+    known = embed_shopper(profile, recent, weights)
     chosen, likeness = choose_clicks(table["clicked"], creatives, known)
     typical = likeness >= np.quantile(likeness, 1 - typical_share)
     weight = table["weight"].to_numpy()[typical]

@@ -157,7 +157,7 @@ def _embed(clicks: pa.Table, width: int) -> Vectors:
     profile = read_vectors(clicks["profile"], width)
     recent = read_vectors(clicks["recent"], NUM_RECENT * width).reshape(-1, NUM_RECENT, width)
     weights = read_vectors(clicks["recent_weights"], NUM_RECENT)
-    return embed_shopper(profile, recent, weights, np.zeros_like(profile))
+    return embed_shopper(profile, recent, weights)
 
 
 def _read_table(path: Path) -> pa.Table:

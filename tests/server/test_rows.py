@@ -180,15 +180,15 @@ def test_a_shopper_is_of_one_taste_whatever_is_shown(plan, product, with_rules):
     assert not np.allclose(*vectors), "shown the product, they differ"
 
 
-def test_a_taste_points_the_same_way_for_every_product(product):
+def test_a_taste_points_the_same_way_for_every_product():
     clicks = LastClicks(np.eye(8, WIDTH, dtype=np.float32), np.ones(8, np.float32))
     shopper = replace(KNOWN, last_clicks=clicks)
     request = ImageRequest("shoe", user_id="u1")
     taste = decide(assign(request, 0.5), "u1", shopper, "service", "fingerprint")
     expected = embed_shopper(TASTE, clicks.embeddings, clicks.weights, np.zeros(WIDTH, np.float32))
-    assert point(taste, product) == pytest.approx(expected)
+    assert point(taste) == pytest.approx(expected)
     nobody = decide(assign(request, 0.5), "u1", None, "service", "fingerprint")
-    assert point(nobody, product) is None
+    assert point(nobody) is None
 
 
 @pytest.mark.parametrize(("asked", "scale"), [(None, 1.0), (0.0, 0.0), (2.5, 2.5)])
