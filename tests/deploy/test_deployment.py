@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -26,6 +29,9 @@ SECRETS = {
     "privacy": "postgresql+psycopg://u:p@postgres/x",
     "images": "redis://images:6379/0",
 }
+KUBERNETES_VERSION = "1.30"
+"""The oldest that docs/deployment.md is written for."""
+
 STOP_S = 2.0 + 1.0 + 2 * 3.0
 """After drain.grace_s: quiet, the end of streams, and traces on their way and left to send."""
 
@@ -87,6 +93,11 @@ def port_of(address: str) -> int:
 
 
 # the image
+
+
+def test_hadolint_has_nothing_to_say_of_the_image():
+    hadolint = Path(sys.executable).with_name("hadolint")
+    subprocess.run([hadolint, FOLDER / "Dockerfile"], check=True)
 
 
 def test_the_image_starts_the_server_on_the_ports_that_it_shows(configure):
@@ -179,6 +190,14 @@ def test_grafana_finds_its_dashboards_and_prometheus():
 
 
 # Kubernetes
+
+
+def test_every_manifest_is_what_kubernetes_knows_and_no_field_is_misspelled():
+    for name, manifest in KUBERNETES.items():
+        assert kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True), name
+    misspelled = KUBERNETES["service"] | {"specs": {}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(misspelled, KUBERNETES_VERSION, strict=True)
 
 
 def test_a_pod_has_time_to_stop_and_is_probed_for_what_there_is(configure):
