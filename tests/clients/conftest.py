@@ -9,6 +9,9 @@ import pytest
 
 from etalage import AsyncClient, Client
 from etalage.channels import ConnectionOptions
+from tests.way.conftest import make_home
+
+__all__ = ["make_home"]
 
 
 class SyncFace:

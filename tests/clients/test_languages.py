@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +95,8 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    home = tmp_path_factory.mktemp("home")
+def shop(make_home: Callable[[], Path]) -> Iterator[Shop]:
+    home = make_home()
     key, spent_key, tenants = make_key(), make_key(), home / "tenants.yaml"
     told = [
         write_tenant("shop", key, {"concurrent_images": PLACES}),

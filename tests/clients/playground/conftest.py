@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +62,8 @@ def run_playground(server: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    home = tmp_path_factory.mktemp("home")
+def shop(make_home: Callable[[], Path]) -> Iterator[Shop]:
+    home = make_home()
     programme = home / "programme.yaml"
     programme.write_text(PROGRAMME)
     command = (*SERVE, f"--experiments.programme={programme}")
