@@ -48,6 +48,9 @@ FULL_SOON = (
 )
 """What is kept on purpose has all of its room before memory is looked at."""
 
+READ_S = 1.0
+"""For features: an image has some seconds here, and one without its shopper counts as failed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shop:
@@ -79,7 +82,8 @@ def running_shop(*flags: str, online_store: Mapping[str, Any] | None = None) -> 
         store = online_store or {"type": "sqlite", "path": str(config.folder / "online.db")}
         command = [sys.executable, "-m", "server", "serve", "--features.online_store"]
         command += [json.dumps(store), "--server.port=0", "--server.admin_port=0"]
-        command += ["--server.metrics_port=0", "--drain.lame_duck_s=0", *FULL_SOON, *flags]
+        command += ["--server.metrics_port=0", "--drain.lame_duck_s=0"]
+        command += [f"--features.timeout_s={READ_S}", *FULL_SOON, *flags]
         lines = (part / "products.jsonl").read_text("utf-8").splitlines()
         products = tuple(str(json.loads(line)["product_id"]) for line in lines)
         with running_server(command, config.home, folder / "server.log", lambda: None) as ports:
