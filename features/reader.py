@@ -162,9 +162,9 @@ class FeatureReader:
             wanted.append((PRODUCT_FEATURES.name, product_ids))
         started_s = time.monotonic()
         answers = await self._ask(wanted, timeout_s) if wanted else {}
-        if user_id is not None and self._min_read_s:
-            await sleep_until(started_s + min(self._min_read_s, timeout_s))
         shopper = None if user_id is None else self._join_shopper(user_id, answers)
+        if shopper is not None and self._min_read_s:
+            await sleep_until(started_s + min(self._min_read_s, timeout_s))
         return shopper, self._pick_products(product_ids, answers)
 
     async def read_shopper(self, user_id: str, *, timeout_s: float) -> Shopper:
