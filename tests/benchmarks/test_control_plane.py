@@ -12,6 +12,7 @@ TOLD = """
 requests: 20 total, 20 started, 20 done, {} succeeded, 0 failed, 0 errored, 0 timeout
 traffic: 2.00KB ({}) total, 1B (1) headers (space savings 1.00%), 1B (1) data
 """
+NOTHING = TOLD.replace("20", "0").format(0, 0)
 
 
 @pytest.mark.skipif(not shutil.which("h2load"), reason="there is no h2load")
@@ -26,7 +27,7 @@ def test_a_server_is_asked_as_fast_as_it_answers_and_at_a_rate(tmp_path):
     assert 0 < paced.p50_s <= paced.p99_s
 
 
-@pytest.mark.parametrize("told", ["", "h2load: could not connect", TOLD.format(19, 2000)])
+@pytest.mark.parametrize("told", ["", "h2load: could not connect", TOLD.format(19, 2000), NOTHING])
 def test_what_is_not_answered_is_not_counted(told, tmp_path):
     with pytest.raises(Failed):
         sum_up([told], [tmp_path / "log"], 1)
