@@ -160,6 +160,30 @@ def test_each_job_shows_what_it_makes(shown, site, job):
     assert shown.complaints == []
 
 
+def test_a_batch_can_be_cancelled(shown, site):
+    page = shown.page
+    open_page(page, site, "catalogue")
+    page.locator("#rows").fill("\n".join(["wrench,shopper-00135", "bicycle,shopper-00001"] * 40))
+    page.get_by_role("button", name="Submit the batch").click()
+    page.get_by_role("button", name="Cancel it").click()
+    panel = page.locator("#catalogue")
+    panel.get_by_text(re.compile(r"cancelled: \d+ of 80")).wait_for()
+    page.get_by_role("button", name="Cancel it").wait_for(state="hidden")
+    assert panel.locator(".shelf img").count() == 0
+    assert shown.complaints == []
+
+
+def test_where_no_experiment_runs_it_is_told_how_to_start_one(shown, site):
+    page = shown.page
+    page.route("**/api/experiments", lambda route: route.fulfill(json=[]))
+    open_page(page, site, "experiment")
+    panel = page.locator("#experiment")
+    panel.get_by_text("No experiment runs on this server").wait_for()
+    assert "--experiments.programme" in panel.inner_text()
+    assert_well_kept(page)
+    assert shown.complaints == []
+
+
 def test_the_keyboard_alone_does_it_all(shown, site):
     page = shown.page
     open_page(page, site)
