@@ -1,13 +1,17 @@
-"""Writes hashes of what constraints.txt pins to hashes.txt: `python -m deploy.hashes`.
+"""Writes hashes of what constraints.txt pins to hashes.txt: `python -m deploy.hashes [--cuda]`.
 
 In serving.txt are those of what the server itself needs, and none of the tools. They are those of
-the files that pip would install here. Another platform, Python or build (a wheel of torch for CUDA,
-or one of a shop's own) has other files: run it there as well, the hashes of a version add up.
+the files that pip would install here. Another platform, Python or build (one of a shop's own) has
+other files: run it there as well, the hashes of a version add up.
 `pip install --require-hashes -r deploy/serving.txt` takes none but these.
+
+With `--cuda` the hash of the torch that pip finds is added instead, and what that needs beyond the
+pins, NVIDIA's libraries, is written to cuda.txt. Nothing large is fetched: indexes tell hashes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
@@ -22,6 +26,7 @@ from packaging.requirements import Requirement
 PINS = Path("constraints.txt")
 HASHES = Path(__file__).with_name("hashes.txt")
 SERVING = Path(__file__).with_name("serving.txt")
+CUDA = Path(__file__).with_name("cuda.txt")
 PROJECTS = Path("pyproject.toml"), Path("clients/python/pyproject.toml")
 EXTRAS = "otel", "postgres", "redis"
 OURS = {"etalage", "etalage-server"}
@@ -32,10 +37,38 @@ Known = dict[str, set[str]]
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    text = "take torch, and what it needs, as pip finds them: where that is its build for CUDA"
+    parser.add_argument("--cuda", action="store_true", help=text)
+    return write_cuda() if parser.parse_args().cuda else write_pins()
+
+
+def write_cuda() -> int:
+    """The line of torch in hashes.txt and serving.txt, and all of cuda.txt."""
+    [torch] = (pin for pin in list_pins(PINS.read_text("utf-8")) if pin.startswith("torch=="))
+    pinned = read_hashes(HASHES.read_text("utf-8"))
+    served = read_hashes(SERVING.read_text("utf-8"))
+    beyond: Known = {}
+    for pin, digest in collect(report("--constraint", str(PINS), torch)):
+        if pin == torch:
+            pinned[pin].add(digest)
+            served[pin].add(digest)
+        elif pin not in served:
+            beyond.setdefault(pin, set()).add(digest)
+    if not any(pin.startswith("nvidia-") for pin in beyond):
+        print(f"hashes: the {torch} that pip finds is not built for CUDA", file=sys.stderr)
+        return 1
+    for path, known in ((HASHES, pinned), (SERVING, served), (CUDA, beyond)):
+        path.write_text(write_hashes(known), "utf-8")
+    print(f"hashes: {len(beyond)} pins in {CUDA}, and {torch}")
+    return 0
+
+
+def write_pins() -> int:
     pins = list_pins(PINS.read_text("utf-8"))
     known = read_hashes(HASHES.read_text("utf-8")) if HASHES.exists() else {}
     found = {pin: known.get(pin, set()) for pin in pins}
-    told = report()
+    told = report("--no-deps", "-r", str(PINS))
     for pin, digest in collect(told):
         if pin in found:
             found[pin].add(digest)
@@ -50,10 +83,10 @@ def main() -> int:
     return 0
 
 
-def report() -> Mapping[str, Any]:
-    """What pip would install for all pins, with nothing that is installed in its way."""
+def report(*wanted: str) -> Mapping[str, Any]:
+    """What pip would install, with nothing that is installed in its way."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
-    command += ["--no-deps", "--report", "-", "-r", str(PINS)]
+    command += ["--report", "-", *wanted]
     told: dict[str, Any] = json.loads(
         subprocess.run(command, check=True, capture_output=True).stdout
     )

@@ -16,6 +16,7 @@ import torch
 from packaging.requirements import Requirement
 from transformers import ViTConfig, ViTModel
 
+from deploy import hashes
 from deploy.audit import judge
 from deploy.hashes import (
     OURS,
@@ -146,6 +147,30 @@ def test_what_serves_is_hashed_without_the_tools_and_whole():
     assert served.items() <= read_hashes(Path("deploy/hashes.txt").read_text("utf-8")).items()
     assert {normalize(each.name) for each in list_roots()} - OURS <= names
     assert names.isdisjoint({"pytest", "ruff", "ray", "atheris", "pip-audit"})
+
+
+def test_what_cuda_needs_beyond_that_is_hashed_once():
+    served, cuda = (
+        read_hashes(Path(f"deploy/{name}.txt").read_text("utf-8")) for name in ("serving", "cuda")
+    )
+    assert any(pin.startswith("nvidia-cudnn") for pin in cuda) and not served.keys() & cuda.keys()
+    [torch] = (digests for pin, digests in served.items() if pin.startswith("torch=="))
+    assert len(torch) > 1, "CUDA's and the CPU's"
+
+
+def test_a_torch_without_cuda_is_not_taken_for_one(monkeypatch, tmp_path, capsys):
+    served = Path("deploy/serving.txt").read_text("utf-8")
+    for name in ("HASHES", "SERVING", "CUDA"):
+        path = tmp_path / name
+        path.write_text(served)
+        monkeypatch.setattr(hashes, name, path)
+    found = {
+        "metadata": {"name": "torch", "version": "2.13.0+cpu"},
+        "download_info": {"archive_info": {"hashes": {"sha256": "c" * 64}}},
+    }
+    monkeypatch.setattr(hashes, "report", lambda *_: {"install": [found]})
+    assert hashes.write_cuda() == 1 and "not built for CUDA" in capsys.readouterr().err
+    assert {path.read_text() for path in tmp_path.iterdir()} == {served}
 
 
 def test_what_is_needed_goes_by_markers_and_extras():
