@@ -38,8 +38,8 @@ than a read takes, and was 1 ms of its 99th percentile."""
 LATE_S = 0.05
 """Who waited for less, since there was no more time, says nothing about the store."""
 
-EVENT_LOOP_S = 0.0015
-"""By how much an event loop's timers are late at most, where nothing else keeps it."""
+LOOP_S = 0.001
+"""What event loops count time in."""
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -277,14 +277,22 @@ class FeatureReader:
 
 
 async def sleep_until(end_s: float) -> None:
-    """Exact to some microseconds of the monotonic clock, which `asyncio.sleep` is not.
+    """Until a moment of the monotonic clock, in a way that does not depend on when it is called.
 
-    An event loop sleeps for whole milliseconds (`EpollSelector.select` rounds up), counted from
-    when it fell asleep: the end would still tell how long the read had taken. The last one is
-    waited for turn by turn, in which others are served.
+    An event loop sleeps for whole milliseconds, counted from when it fell asleep: an end so found
+    would still tell how long the read had taken. So it falls asleep whole milliseconds before the
+    end; what is left before and after, less than one each, is waited for turn by turn, in which
+    others are served.
     """
-    while (left_s := end_s - time.monotonic()) > 0:
-        await asyncio.sleep(left_s - EVENT_LOOP_S if left_s > EVENT_LOOP_S else 0)
+    num_whole = max(0, int((end_s - time.monotonic()) / LOOP_S))
+    await _wait_turns(end_s - num_whole * LOOP_S)
+    await asyncio.sleep(num_whole * LOOP_S)
+    await _wait_turns(end_s)
+
+
+async def _wait_turns(end_s: float) -> None:
+    while time.monotonic() < end_s:
+        await asyncio.sleep(0)
 
 
 class KeptProducts:
