@@ -95,6 +95,7 @@ def measure_case(report: Report, addresses: Sequence[str], case: Case, size: Siz
 def measure_sampled(report: Report, case: Case, size: Size, folder: Path) -> None:
     """Every image is made: what is left of the rate are pixels."""
     with running("free", folder) as ports:
+        ask_each([ports.server], case.asked)  # products are prepared when they are first asked for
         rates = [
             ask([ports.server], case.asked, size.seconds).requests_per_s
             for _ in tqdm(range(size.rounds), case.name, leave=False)
