@@ -3,8 +3,7 @@
 `python -m benchmarks.control_plane [--quick]`; needs h2load. Each server is a process of its own,
 and so are those who ask: they share the machine. From the least to all: a bare gRPC server that
 echoes 10 kB; our door, with an answer of 10 kB behind it; and the whole server, asked for images
-that are kept, with features read for each request, as one process and as two. For information: the
-whole way with a denoiser that costs nothing, every image sampled, composed and encoded.
+that are kept, with features read for each request, as one process and as two.
 """
 
 from __future__ import annotations
@@ -92,17 +91,6 @@ def measure_case(report: Report, addresses: Sequence[str], case: Case, size: Siz
     report.add(f"p99_at_70_percent{case.name}", p99s, "ms", target=target, better="lower")
 
 
-def measure_sampled(report: Report, case: Case, size: Size, folder: Path) -> None:
-    """Every image is made: what is left of the rate are pixels."""
-    with running("free", folder) as ports:
-        ask_each([ports.server], case.asked)  # products are prepared when they are first asked for
-        rates = [
-            ask([ports.server], case.asked, size.seconds).requests_per_s
-            for _ in tqdm(range(size.rounds), case.name, leave=False)
-        ]
-    report.add(f"requests_per_s{case.name}", rates, "requests/s")
-
-
 @contextmanager
 def running(server: str, folder: Path, number: int = 0) -> Iterator[Ports]:
     module = ["server", "serve"] if server == "whole" else [SERVERS, server]
@@ -110,14 +98,14 @@ def running(server: str, folder: Path, number: int = 0) -> Iterator[Ports]:
     command += ["--server.metrics_port", "0", "--server.max_in_flight", "1024"]
     command += ["--features.timeout_s", "5", "--drain.lame_duck_s", "0", "--logging.format", "json"]
     store = {"type": "sqlite", "path": str(folder / "home" / "store" / "online.db")}
-    if server in ("whole", "free"):  # the others read nothing
+    if server == "whole":  # the others read nothing
         command += ["--features.online_store", json.dumps(store)]
     log = folder / f"{server}-{number}.log"
     with running_server(command, folder / "home", log, lambda: None) as ports:
         yield ports
 
 
-def make_asked(products: Sequence[str], **told: object) -> tuple[Asked, ...]:
+def make_asked(products: Sequence[str]) -> tuple[Asked, ...]:
     """Each product by a shopper of its own. Images take about 20 kB, signed as they are."""
     output = pb.OutputSpec(format=pb.IMAGE_FORMAT_WEBP, quality=80, longest_side=320)
     return tuple(
@@ -128,7 +116,6 @@ def make_asked(products: Sequence[str], **told: object) -> tuple[Asked, ...]:
                 user_id=f"shopper-{number:05d}",
                 output=output,
                 steps=4,
-                **told,  # type: ignore[arg-type]
             ).SerializeToString(),
         )
         for number, product in enumerate(products)
@@ -156,8 +143,6 @@ def main(options: Options) -> int:
         measure(report, "door", [Case("_of_the_door_alone", asked)], size, folder)
         whole = [Case("_of_one_door", asked), Case("", asked, 2, is_claim=True)]
         measure(report, "whole", whole, size, folder)
-        fresh = make_asked(products, cache_policy=pb.CACHE_POLICY_BYPASS)
-        measure_sampled(report, Case("_of_new_images", fresh), size, folder)
     return report.finish()
 
 

@@ -1,7 +1,6 @@
 """Servers of benchmarks.control_plane, each a process: `python -m benchmarks.control_servers NAME`.
 
-`echo` is gRPC and nothing else; `door` is ours, with an answer that is there already; `free` is the
-whole server with a denoiser that costs nothing.
+`echo` is gRPC and nothing else; `door` is ours, with an answer that is there already.
 """
 
 from __future__ import annotations
@@ -73,16 +72,6 @@ async def build_ready(configuration: Configuration, metrics: Metrics) -> AsyncIt
     yield Built(Ready(), ModelCard("ready", "0" * 16), lambda: True)
 
 
-@asynccontextmanager
-async def build_free(configuration: Configuration, metrics: Metrics) -> AsyncIterator[Built]:
-    from diffusion.model import ProductDiffusion  # the others start without torch
-    from server.commands import building
-
-    ProductDiffusion.denoise = lambda self, x, sigma, cond: x  # type: ignore[method-assign]
-    async with building.build(configuration, metrics) as built:
-        yield built
-
-
 async def echo(port_file: Path) -> None:
     async def answer(data: bytes, context: Any) -> bytes:
         return IMAGE
@@ -107,15 +96,14 @@ async def echo(port_file: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("server", choices=("echo", "door", "free"))
+    parser.add_argument("server", choices=("echo", "door"))
     parser.add_argument("--port-file", type=Path, required=True)
     add_flags(parser)
     arguments = parser.parse_args()
     if arguments.server == "echo":
         uvloop.run(echo(arguments.port_file))
         return 0
-    build = build_ready if arguments.server == "door" else build_free
-    return serve(configuration_from(arguments), build, arguments.port_file)
+    return serve(configuration_from(arguments), build_ready, arguments.port_file)
 
 
 if __name__ == "__main__":
