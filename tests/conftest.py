@@ -1,4 +1,5 @@
-"""Tracebacks in what tests log are plain: with all locals in a frame, each takes seconds."""
+"""What tests log: tracebacks are plain, since with all locals in a frame each takes seconds, and
+handlers go with the test that made them."""
 
 import logging
 from collections.abc import Iterator

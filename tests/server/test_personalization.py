@@ -83,12 +83,12 @@ def test_the_account_names_the_features_it_stands_on():
     assert account.feature_service == "personalization_v1"
     assert account.feature_fingerprint == "0123"
     assert account.feature_ages_s == {"user_profile": 12.0}
+    assert decide_for(shopper=None).account.feature_ages_s == {}
 
 
 def test_nothing_is_told_of_features_whose_shopper_did_not_consent():
     account = decide_for(shopper=make_shopper(Status.FOUND, False)).account
     assert account.reason is Reason.NO_CONSENT and account.feature_ages_s == {}
-    assert decide_for(shopper=None).account.feature_ages_s == {}
 
 
 def test_every_status_and_every_reason_has_its_place():
