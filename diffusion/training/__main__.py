@@ -99,8 +99,7 @@ class Training:
     def fit_tastes(self) -> None:
         """Which shoppers count as alike, and the model's card, which says how long."""
         moments = self.examples.moments
-        unseen = np.zeros_like(moments.profile)
-        shoppers = moments.embed(np.arange(len(moments)), unseen)
+        shoppers = moments.embed(np.arange(len(moments)))
         TasteBuckets.fit(moments.axes[:2], shoppers).save(self.out)
         self.write_card()
 

@@ -55,8 +55,9 @@ class Moments:
     def __len__(self) -> int:
         return len(self.look)
 
-    def embed(self, rows: NDArray[np.int64], product: Vectors) -> Vectors:
-        """Who they are to a product each: [n], [n, w] → [n, w], as a server would compute it."""
+    def embed(self, rows: NDArray[np.int64], product: Vectors | None = None) -> Vectors:
+        """Who they are, to a product each or to none: [n], [n, w] → [n, w], as a server computes
+        it."""
         return embed_shopper(self.profile[rows], self.recent[rows], self.weights[rows], product)
 
     def embed_single_minded(self, rows: NDArray[np.int64]) -> Vectors:
