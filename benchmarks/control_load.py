@@ -23,7 +23,6 @@ NUM_CALLERS = 8
 NUM_OPEN, MAX_OPEN = 8, 256
 """Of each caller's calls: all the while where it asks as fast as it is answered, or at most."""
 
-WARM_S = 1
 FRAME = b"\0"
 """Before the length of a message in gRPC over HTTP/2: it is not compressed."""
 
@@ -38,7 +37,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What came of so many seconds; sizes are those of all that was received for an answer."""
+    """What came of so many seconds; what was cut by their end counts for the bytes alone."""
 
     requests_per_s: float
     p50_s: float
@@ -92,7 +91,7 @@ def spell(
     if requests_per_s is not None:
         pace = [f"-m{MAX_OPEN}", f"--rps={requests_per_s:.3f}"]
     return [
-        *(H2LOAD, "-t1", "-c1", f"-D{seconds}", f"--warm-up-time={WARM_S}", *pace),
+        *(H2LOAD, "-t1", "-c1", f"-D{seconds}", *pace),
         *(f"-d{folder / 'body'}", f"--log-file={folder / 'log'}"),
         *("-Hcontent-type: application/grpc", "-Hte: trailers"),
         f"http://{address}{asked.method}",
@@ -117,7 +116,7 @@ def _count(told: str) -> tuple[int, int]:
     try:
         words = lines["requests"].split()
         num_done, num_well = int(words[5]), int(words[7])
-        num_bytes = int(lines["traffic"].partition("(")[2].partition(")")[0])
+        num_bytes = int(lines["traffic"].rpartition("(")[2].partition(")")[0])
     except (KeyError, IndexError, ValueError):
         raise Failed(told) from None
     if num_done != num_well:

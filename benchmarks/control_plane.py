@@ -77,8 +77,7 @@ def measure_case(report: Report, addresses: Sequence[str], case: Case, size: Siz
         fast.append(ask(addresses, case.asked, size.seconds))
         rate = SHARE * median(each.requests_per_s for each in fast)
         paced.append(ask(addresses, case.asked, size.seconds, rate))
-    # Bytes of answers that were cut by either end of the time make some difference.
-    if min(each.mean_bytes for each in fast + paced) < 0.9 * least_bytes:
+    if min(each.mean_bytes for each in fast + paced) < least_bytes:
         raise Failed(f"{case.name}: some of what came was no image")
     report.add(f"answer{case.name}", [least_bytes / 1000], "kB", better="lower")
     rates = [each.requests_per_s for each in fast]

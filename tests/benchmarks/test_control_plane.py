@@ -10,7 +10,7 @@ from benchmarks.control_servers import IMAGE
 
 TOLD = """
 requests: 20 total, 20 started, 20 done, {} succeeded, 0 failed, 0 errored, 0 timeout
-traffic: 2.00KB ({}) total, 1B (1) headers (space savings 1.00%), 1B (1) data
+traffic: 1B (1) total, 1B (1) headers (space savings 1.00%), 2.00KB ({}) data
 """
 NOTHING = TOLD.replace("20", "0").format(0, 0)
 
