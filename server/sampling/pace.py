@@ -9,7 +9,6 @@ import os
 import threading
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
 
 SMOOTHING = 0.15
@@ -22,17 +21,28 @@ OBLIVION = 1.0005
 """By so much what is remembered of the fastest tick, and of the slowest spell, fades with each one
 seen: a machine that was made half as fast for good is believed after some 1,400 ticks."""
 
+SETTLED = 250
+"""For so many ticks of other buckets what is known of one is trusted. After that it is hoped to be
+faster, by CURIOSITY with each: one that looked twice as slow while a neighbour had the machine is
+tried again after some 320 ticks, and one that is as slow as it looked costs a tick of those."""
+
+CURIOSITY = 1.01
+_MOST_HOPE = 8.0
+_NEWS = 0.8  # a tick faster than this share of what was known is believed at once
+
 
 @dataclass(frozen=True, slots=True)
 class _Estimate:
     seconds: float
     best_s: float
     slow_s: float
+    hope_s: float
     num_seen: int = 1
+    num_passed_over: int = 0
 
     @classmethod
     def first(cls, seconds: float) -> _Estimate:
-        return cls(seconds, seconds, seconds)
+        return cls(seconds, seconds, seconds, seconds)
 
     def after(self, seconds: float) -> _Estimate:
         """A mean of the first few, then smoothed, so that a first or loaded value weighs little."""
@@ -41,11 +51,22 @@ class _Estimate:
         mean = self.seconds + weight * (seen - self.seconds)
         best_s = min(seconds, OBLIVION * self.best_s, mean)
         slow_s = max(mean, self.slow_s / OBLIVION)
-        return _Estimate(mean, best_s, slow_s, self.num_seen + 1)
+        hope_s = seconds if seconds < _NEWS * mean else mean
+        return _Estimate(mean, best_s, slow_s, hope_s, self.num_seen + 1)
 
     def scaled(self, ratio: float) -> _Estimate:
-        seconds = self.seconds * ratio
-        return replace(self, seconds=seconds, slow_s=max(seconds, self.slow_s / OBLIVION))
+        """As it follows from a tick of another bucket."""
+        num_passed_over = self.num_passed_over + 1
+        seconds, hope_s = self.seconds * ratio, self.hope_s * ratio
+        if num_passed_over > SETTLED:
+            hope_s = max(hope_s / CURIOSITY, seconds / _MOST_HOPE)
+        return replace(
+            self,
+            seconds=seconds,
+            slow_s=max(seconds, self.slow_s / OBLIVION),
+            hope_s=hope_s,
+            num_passed_over=num_passed_over,
+        )
 
 
 _Estimates = Mapping[int, _Estimate]
@@ -54,12 +75,16 @@ _Estimates = Mapping[int, _Estimate]
 @dataclass(frozen=True, slots=True)
 class _Curve:
     """What is known of a key: estimates of measured buckets, and of every bucket what a tick takes
-    usually, at best, and in the slowest spell of late."""
+    usually, at best, in the slowest spell of late, and by hope."""
 
     estimates: _Estimates
     tick_s: Mapping[int, float]
     best_s: Mapping[int, float]
     slow_s: Mapping[int, float]
+    hope_s: Mapping[int, float]
+
+
+_LINES = ("seconds", "best_s", "slow_s", "hope_s")
 
 
 class Pace:
@@ -121,6 +146,12 @@ class Pace:
         """The same, as slow as in the slowest spell of late: a walk of many ticks may meet one."""
         curve = self._curve(key)
         return 0.0 if curve is None else self._look_up(curve.slow_s, num_forward_rows)
+
+    def hoped_tick_s(self, key: Hashable, num_forward_rows: int) -> float:
+        """The same, but faster the longer no such tick was taken: whoever chooses by it tries again
+        what looked slow once."""
+        curve = self._curve(key)
+        return 0.0 if curve is None else self._look_up(curve.hope_s, num_forward_rows)
 
     def _look_up(self, ticks_s: Mapping[int, float], num_forward_rows: int) -> float:
         buckets = self.buckets
@@ -202,16 +233,11 @@ class Pace:
 
     def _draw(self, estimates: _Estimates) -> _Curve:
         found = sorted(estimates.items())
-        usual, best, slow = (
-            [(bucket, take(each)) for bucket, each in found]
-            for take in (attrgetter("seconds"), attrgetter("best_s"), attrgetter("slow_s"))
-        )
-        return _Curve(
-            estimates,
-            {bucket: _interpolate(usual, bucket) for bucket in self.buckets},
-            {bucket: _interpolate(best, bucket) for bucket in self.buckets},
-            {bucket: _interpolate(slow, bucket) for bucket in self.buckets},
-        )
+        return _Curve(estimates, *(self._draw_line(found, field) for field in _LINES))
+
+    def _draw_line(self, found: Sequence[tuple[int, _Estimate]], field: str) -> dict[int, float]:
+        points = [(bucket, getattr(estimate, field)) for bucket, estimate in found]
+        return {bucket: _interpolate(points, bucket) for bucket in self.buckets}
 
 
 def _interpolate(points: Sequence[tuple[int, float]], bucket: int) -> float:

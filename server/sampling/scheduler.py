@@ -121,7 +121,7 @@ class Scheduler(Generic[R]):
     def _choose_room(
         self, key: Hashable, rows: Sequence[R], sizes: Sequence[int], now_s: float
     ) -> int:
-        """The bucket whose tick steps most rows per second without costing one its deadline.
+        """The bucket hoped to step most rows per second, without costing one its deadline.
 
         What fits is tried from the most urgent on, one row more each time. A bucket once chosen is
         filled to the brim: a place in it that stays empty costs as much.
@@ -131,9 +131,9 @@ class Scheduler(Generic[R]):
         for index in _pack(sizes, self.pace.largest):
             num_rows += sizes[index]
             slack_s = min(slack_s, self._slack_s(key, rows[index], sizes[index], now_s))
-            tick_s = self.pace.tick_s(key, num_rows)
-            if tick_s <= slack_s or not prefixes:
-                prefixes.append((num_rows, num_rows / tick_s if tick_s else math.inf))
+            if self.pace.tick_s(key, num_rows) <= slack_s or not prefixes:
+                hoped_s = self.pace.hoped_tick_s(key, num_rows)
+                prefixes.append((num_rows, num_rows / hoped_s if hoped_s else math.inf))
         best = max(rate for _, rate in prefixes)
         num_rows = max(num for num, rate in prefixes if rate >= (1 - WORTH) * best)
         if self.pace.tick_s(key, num_rows) > self.brisk_s:

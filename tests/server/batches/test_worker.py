@@ -91,7 +91,7 @@ async def test_what_an_earlier_process_left_goes_on_and_nothing_is_made_twice(tm
     async with working(tmp_path, sketcher, max_rows=1) as jobs:
         await jobs.submit(submission("a", *products))
         async with asyncio.timeout(20):
-            while (await jobs.get("a")).num_succeeded < 5:
+            while (await jobs.get("a")).num_succeeded < 5 or not sketcher.num_running:
                 await asyncio.sleep(0.01)
     assert sketcher.num_cancelled == 1 and sketcher.num_running == 0
     other = Sketcher()

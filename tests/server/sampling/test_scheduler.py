@@ -108,6 +108,37 @@ def test_a_rate_hardly_better_leaves_nobody_out():
     assert len(schedule(crowd(2), ticks_s).next_batch(0)) == 1
 
 
+def work(scheduler, ticks_s, num_ticks):
+    """Which buckets it took, on a machine of that pace."""
+    taken = []
+    for _ in range(num_ticks):
+        bucket = scheduler.pace.bucket(len(scheduler.next_batch(0)))
+        scheduler.pace.record("a", bucket, ticks_s[bucket])
+        taken.append(bucket)
+    return taken
+
+
+@pytest.mark.parametrize("seen_s", [0.085, 0.15, 0.3])
+@pytest.mark.parametrize("num_seen", [1, 50])
+def test_a_bucket_that_looked_slow_while_a_neighbour_had_the_machine_is_tried_again(
+    seen_s, num_seen
+):
+    scheduler = schedule(crowd(16), {1: 0.01, 4: 0.02, 16: seen_s})
+    for _ in range(num_seen):
+        scheduler.pace.record("a", 16, seen_s)
+    taken = work(scheduler, {1: 0.01, 4: 0.02, 16: 0.05}, 1000)
+    assert taken[0] == 4 and taken[-300:].count(16) >= 295
+
+
+def test_a_bucket_that_is_slow_is_tried_seldom_and_expected_to_be_slow():
+    truth = {1: 0.01, 4: 0.02, 16: 0.20}
+    scheduler = schedule(crowd(16), truth)
+    taken = work(scheduler, truth, 3000)
+    assert taken.count(4) >= 0.99 * len(taken)
+    assert scheduler.pace.tick_s("a", 16) == pytest.approx(0.20)
+    assert scheduler.pace.rate("a") == pytest.approx(200)
+
+
 @pytest.mark.parametrize(
     ("slack_s", "num_packed"), [(0.2, 16), (0.1, 6), (0.04, 4), (0.014, 1), (0.012, 16), (-1, 16)]
 )
