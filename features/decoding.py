@@ -138,18 +138,22 @@ def decode_product(entity_id: str, row: RawRow, limits: Limits, now_s: float) ->
 def join_shopper(profile: Profile, recent: Recent) -> Shopper:
     """One shopper of both rows. The profile decides; the last clicks come along where they can.
 
-    Someone known without a history yet is judged by their last clicks alone.
+    Someone known without a history yet is judged by their last clicks alone. Of whoever did not
+    consent there is the status and nothing else: what comes after can neither use it nor tell by
+    its time that there was more.
     """
-    ages = {USER_PROFILE.name: profile.age_s, USER_RECENT.name: recent.age_s}
     status, embedding = profile.status, profile.embedding
     if status is Status.MISSING and recent.clicks is not None:
         # The population's taste is zero: embeddings are centred.
         status, embedding = Status.FOUND, np.zeros_like(recent.clicks.embeddings[0])
+    if not profile.consent:
+        return Shopper(status)
+    ages = {USER_PROFILE.name: profile.age_s, USER_RECENT.name: recent.age_s}
     return Shopper(
         status=status,
         profile=embedding,
         last_clicks=None if embedding is None else recent.clicks,
-        consent=profile.consent,
+        consent=True,
         locale=profile.locale,
         age_band=profile.age_band,
         gender=profile.gender,

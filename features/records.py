@@ -34,9 +34,11 @@ class LastClicks(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shopper:
-    """Who is asking. `profile` [width], long-term taste, is set if and only if `status` is FOUND.
+    """Who is asking. `profile` [width], long-term taste, is set where `status` is FOUND and they
+    consented.
 
-    `consent` is False when it is not known. `ages_s` has the feature views that had a row.
+    `consent` is False when it is not known, and then there is nothing but the status. `ages_s` has
+    the feature views that had a row.
     """
 
     status: Status
@@ -52,7 +54,7 @@ class Shopper:
     ages_s: Mapping[str, float] = field(default_factory=dict)
 
     def embed(self, product: Vector | None = None) -> Vector | None:
-        """Who they are when shown a product [width], or none; None unless `status` is FOUND."""
+        """Who they are when shown a product [width], or none; None where there is no profile."""
         if self.profile is None or self.last_clicks is None:
             return self.profile
         return embed_shopper(self.profile, *self.last_clicks, product)

@@ -33,8 +33,7 @@ def decide(
 ) -> Taste:
     """`shopper` is None where nobody was read."""
     reason = _reason(assignment, user_id, shopper)
-    # Of whoever did not consent nothing is told, be it only by how long the telling takes.
-    ages_s = {} if shopper is None or reason is Reason.NO_CONSENT else shopper.ages_s
+    ages_s = {} if shopper is None else shopper.ages_s
     account = Personalization(reason, service, fingerprint, ages_s)
     return Taste(account, shopper if reason is Reason.APPLIED else None)
 

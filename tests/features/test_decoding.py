@@ -22,7 +22,7 @@ from features.decoding import (
 )
 from features.materialize import to_value
 from features.quiet_feast import FloatList, Value
-from features.records import Product, Status
+from features.records import Product, Shopper, Status
 from features.schema import PRODUCT_FEATURES, USER_PROFILE, USER_RECENT
 from tests.features.stores import (
     WIDTH,
@@ -246,3 +246,16 @@ def test_an_unknown_shopper_has_no_consent_and_no_ages():
     shopper = join_shopper(Profile(Status.MISSING), Recent(Status.MISSING))
     assert shopper.status is Status.MISSING
     assert shopper.consent is False and shopper.ages_s == {}
+
+
+@pytest.mark.parametrize(
+    ("profile", "status"),
+    [
+        (decode(consent=False), Status.FOUND),
+        (decode(consent=None), Status.FOUND),
+        (decode(consent=False, embedding=None), Status.FOUND),
+        (decode(99, Limits(WIDTH, 50), consent=False), Status.STALE),
+    ],
+)
+def test_of_who_did_not_consent_nothing_goes_on_but_that_there_is_a_row(profile, status):
+    assert join_shopper(profile, recent_row()) == Shopper(status)

@@ -86,11 +86,6 @@ def test_the_account_names_the_features_it_stands_on():
     assert decide_for(shopper=None).account.feature_ages_s == {}
 
 
-def test_nothing_is_told_of_features_whose_shopper_did_not_consent():
-    account = decide_for(shopper=make_shopper(Status.FOUND, False)).account
-    assert account.reason is Reason.NO_CONSENT and account.feature_ages_s == {}
-
-
 def test_every_status_and_every_reason_has_its_place():
     assert set(REASON_BY_STATUS) == set(Status)
     decided = {*REASON_BY_STATUS.values(), Reason.STRENGTH_ZERO, Reason.ANONYMOUS}
