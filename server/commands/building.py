@@ -72,7 +72,7 @@ from server.models import Models
 from server.pipeline import Pipeline
 from server.provenance.verifying import VerifyingDesk
 from server.rows import Defaults
-from server.sampling.cores import take_cores
+from server.sampling.cores import take_cores, work_beside
 from server.sampling.engine import Engine, EngineLimits
 from server.sampling.revival import Reviver
 from server.sampling.router import Router
@@ -143,8 +143,8 @@ async def build(
     if sealer.watermark is not None:
         defaults = replace(defaults, finish_s=defaults.finish_s + MARK_S)
     with (
-        ThreadPoolExecutor(NUM_WORKERS, "pixels", take_cores, (1,)) as workers,
-        ThreadPoolExecutor(NUM_REPAIRERS, "repairs", take_cores, (1,)) as repairers,
+        ThreadPoolExecutor(NUM_WORKERS, "pixels", work_beside) as workers,
+        ThreadPoolExecutor(NUM_REPAIRERS, "repairs", work_beside) as repairers,
     ):
         studio = Studio(router, workers, defaults, metrics, safety)
         cache = open_cache(configuration.image_cache, workers, metrics, metrics)

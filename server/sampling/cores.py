@@ -29,6 +29,15 @@ def give_way() -> None:
     """The calling thread, and the team that it makes later, yields to the others of this process.
 
     Forwards keep all cores busy: whoever answers requests would wait up to 5 ms for one, each time.
+    Who works on pixels beside them yields as well: at a higher priority it held up one of a
+    forward's threads, and with that all of it, to the sixfold; at a lower one finished images
+    missed their deadlines.
     """
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
+
+
+def work_beside() -> None:
+    """Starts a thread that works on pixels while the engine samples."""
+    take_cores(1)
+    give_way()

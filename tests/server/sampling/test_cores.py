@@ -1,8 +1,10 @@
+import os
 from concurrent.futures import ThreadPoolExecutor
+from threading import get_native_id
 
 import torch
 
-from server.sampling.cores import take_cores
+from server.sampling.cores import NICENESS, give_way, take_cores, work_beside
 
 
 def test_what_a_thread_takes_is_its_own():
@@ -23,3 +25,17 @@ def test_what_others_take_before_a_thread_computes_first_does_not_change_it():
         product = early.submit(lambda: torch.ones(64, 64) @ torch.ones(64, 64)).result()
         assert early.submit(torch.get_num_threads).result() == 2 and product[0, 0] == 64
     take_cores(1)
+
+
+def test_who_works_on_pixels_and_who_samples_yield_alike_and_others_do_not():
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, get_native_id())
+
+    own = niceness()
+    with (
+        ThreadPoolExecutor(1, initializer=work_beside) as pixels,
+        ThreadPoolExecutor(1, initializer=give_way) as engine,
+    ):
+        assert pixels.submit(torch.get_num_threads).result() == 1
+        assert pixels.submit(niceness).result() == engine.submit(niceness).result() == NICENESS
+    assert niceness() == own < NICENESS
