@@ -10,6 +10,7 @@ import threading
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 SMOOTHING = 0.15
 """Weight of a new observation: a lasting change is followed to 96 % within 20 ticks."""
@@ -71,20 +72,17 @@ class _Estimate:
 
 _Estimates = Mapping[int, _Estimate]
 
+_Line = Literal["seconds", "best_s", "slow_s", "hope_s"]
+"""Fields of an estimate: what a tick takes usually, at best and in the slowest spell of late, and
+what it is hoped to take."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Curve:
-    """What is known of a key: estimates of measured buckets, and of every bucket what a tick takes
-    usually, at best, in the slowest spell of late, and by hope."""
+    """What is known of a key: estimates of measured buckets, and each line over all buckets."""
 
     estimates: _Estimates
-    tick_s: Mapping[int, float]
-    best_s: Mapping[int, float]
-    slow_s: Mapping[int, float]
-    hope_s: Mapping[int, float]
-
-
-_LINES = ("seconds", "best_s", "slow_s", "hope_s")
+    lines: Mapping[_Line, Mapping[int, float]]
 
 
 class Pace:
@@ -134,27 +132,25 @@ class Pace:
 
         A bucket not measured lies on the line between its neighbours; 0 where nothing was measured.
         """
-        curve = self._curve(key)
-        return 0.0 if curve is None else self._look_up(curve.tick_s, num_forward_rows)
+        return self._look_up("seconds", key, num_forward_rows)
 
     def best_tick_s(self, key: Hashable, num_forward_rows: int) -> float:
         """The same, as fast as the fastest of late."""
-        curve = self._curve(key)
-        return 0.0 if curve is None else self._look_up(curve.best_s, num_forward_rows)
+        return self._look_up("best_s", key, num_forward_rows)
 
     def slow_tick_s(self, key: Hashable, num_forward_rows: int) -> float:
         """The same, as slow as in the slowest spell of late: a walk of many ticks may meet one."""
-        curve = self._curve(key)
-        return 0.0 if curve is None else self._look_up(curve.slow_s, num_forward_rows)
+        return self._look_up("slow_s", key, num_forward_rows)
 
     def hoped_tick_s(self, key: Hashable, num_forward_rows: int) -> float:
         """The same, but faster the longer no such tick was taken: whoever chooses by it tries again
         what looked slow once."""
-        curve = self._curve(key)
-        return 0.0 if curve is None else self._look_up(curve.hope_s, num_forward_rows)
+        return self._look_up("hope_s", key, num_forward_rows)
 
-    def _look_up(self, ticks_s: Mapping[int, float], num_forward_rows: int) -> float:
-        buckets = self.buckets
+    def _look_up(self, line: _Line, key: Hashable, num_forward_rows: int) -> float:
+        if (curve := self._curve(key)) is None:
+            return 0.0
+        ticks_s, buckets = curve.lines[line], self.buckets
         if num_forward_rows <= buckets[-1]:
             return ticks_s[buckets[bisect.bisect_left(buckets, num_forward_rows)]]
         turns, rest = divmod(num_forward_rows, buckets[-1])
@@ -233,11 +229,11 @@ class Pace:
 
     def _draw(self, estimates: _Estimates) -> _Curve:
         found = sorted(estimates.items())
-        return _Curve(estimates, *(self._draw_line(found, field) for field in _LINES))
-
-    def _draw_line(self, found: Sequence[tuple[int, _Estimate]], field: str) -> dict[int, float]:
-        points = [(bucket, getattr(estimate, field)) for bucket, estimate in found]
-        return {bucket: _interpolate(points, bucket) for bucket in self.buckets}
+        lines: dict[_Line, Mapping[int, float]] = {}
+        for line in get_args(_Line):
+            points = [(bucket, getattr(estimate, line)) for bucket, estimate in found]
+            lines[line] = {bucket: _interpolate(points, bucket) for bucket in self.buckets}
+        return _Curve(estimates, lines)
 
 
 def _interpolate(points: Sequence[tuple[int, float]], bucket: int) -> float:
