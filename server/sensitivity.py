@@ -31,8 +31,7 @@ class SensitiveWords:
     """Immutable."""
 
     def __init__(self, words: DeniedWords) -> None:
-        # Interests are few; to look for words in each anew would tell by its time that somebody is
-        # known, whose read took the same as others' (features.min_read_s).
+        # Interests are few, and each is looked through in every request of whoever has it.
         self.find = lru_cache(maxsize=4096)(words.find_categories)
 
     @classmethod

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from features.decoding import Profile, Recent, join_shopper
 from features.records import Shopper, Status
 from server.core import Arm, Reason
 from server.experiments.assignment import Assignment
@@ -84,6 +85,12 @@ def test_the_account_names_the_features_it_stands_on():
     assert account.feature_fingerprint == "0123"
     assert account.feature_ages_s == {"user_profile": 12.0}
     assert decide_for(shopper=None).account.feature_ages_s == {}
+
+
+def test_nothing_is_told_of_features_whose_shopper_did_not_consent():
+    profile = Profile(Status.FOUND, EMBEDDING, consent=False, age_s=12.0)
+    account = decide_for(shopper=join_shopper(profile, Recent(Status.MISSING))).account
+    assert account.reason is Reason.NO_CONSENT and account.feature_ages_s == {}
 
 
 def test_every_status_and_every_reason_has_its_place():
